@@ -1,0 +1,47 @@
+# What a developer runs by name. `go test ./...` needs nothing of this.
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
+FUZZTIME ?= 20s
+SEEDS ?= 1000
+
+.PHONY: build test race lint fuzz sim hardening interop cross bench ci
+
+build: ## the three programs, into bin/
+	$(GO) build -o bin/ ./cmd/...
+
+test:
+	$(GO) test ./...
+
+race:
+	$(GO) test -race ./...
+
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "gofmt wants these files"; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+fuzz: ## each fuzz test for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "== $$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -parallel 2 $$pkg; \
+		done; \
+	done
+
+sim: ## SEEDS seeded histories of routers and shards
+	$(GO) test ./internal/sim -run TestSeeds -count 1 -seeds $(SEEDS) -v
+
+hardening: ## rows of the hardening table that take time; prints figures
+	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m
+
+interop: ## WebSocket clients that nobody here wrote
+	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...
+
+cross: ## other systems must build, and their tests must compile
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	GOOS=windows GOARCH=amd64 $(GO) vet ./...
+
+bench: ## the cores' benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./router/... ./shard/... ./link ./internal/poll
+
+ci:
+	bash .ci/run

@@ -1,0 +1,71 @@
+package roomring
+
+import (
+	"bytes"
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/roomring/roomring/"
+
+// allowed lists, for each of our packages, which others of ours it may import.
+// The arrows are those of ARCHITECTURE.md; a package missing here fails the
+// test, so that its place is decided and not found.
+var allowed = map[string][]string{
+	"proto":               {},
+	"cluster/plan":        {"proto"},
+	"cluster":             {"proto", "cluster/plan"},
+	"internal/poll":       {},
+	"internal/memnet":     {},
+	"internal/rfc6455":    {},
+	"link":                {"proto", "internal/poll"},
+	"router/websocket":    {"proto"},
+	"router/hub":          {"proto"},
+	"router":              {"proto", "internal/poll", "link", "router/hub", "router/websocket"},
+	"shard/room":          {"proto"},
+	"shard/partition":     {"proto", "shard/room"},
+	"shard":               {"proto", "internal/poll", "link", "shard/partition"},
+	"admin":               {"proto"},
+	"internal/loadgen":    {},
+	"internal/settings":   {"proto"},
+	"internal/node":       {"proto", "cluster", "link", "router", "router/hub", "shard", "shard/partition", "admin", "internal/poll"},
+	"internal/sim":        {"proto", "cluster", "cluster/plan", "router/hub", "shard/room", "shard/partition"},
+	"cmd/roomring":        {"proto", "internal/node", "internal/settings", "internal/loadgen", "cmd/roomring/page", "admin", "cluster"},
+	"cmd/roomring/page":   {},
+	"cmd/roomring-router": {"internal/node", "internal/settings"},
+	"cmd/roomring-shard":  {"internal/node", "internal/settings"},
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dec := json.NewDecoder(bytes.NewReader(out)); dec.More(); {
+		var p struct {
+			ImportPath string
+			Imports    []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		name, ours := strings.CutPrefix(p.ImportPath, module)
+		if !ours {
+			continue
+		}
+		may, known := allowed[name]
+		if !known {
+			t.Errorf("package %s has no row in the table of arrows", name)
+			continue
+		}
+		for _, imp := range p.Imports {
+			dep, ours := strings.CutPrefix(imp, module)
+			if ours && !slices.Contains(may, dep) {
+				t.Errorf("%s imports %s, which the arrows do not allow", name, dep)
+			}
+		}
+	}
+}
