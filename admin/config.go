@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+)
+
+// Source answers the questions that the port is asked. Its methods are called
+// from many goroutines at once.
+type Source interface {
+	// Ring is the document of /v1/ring; it is rendered as JSON and not kept.
+	// Without withTable it has no table rows.
+	Ring(withTable bool) any
+
+	// Room tells what is known of a room; name has passed proto.CheckRoom.
+	// A *proto.Error says why not: NotFound is a room that does not exist,
+	// Unavailable an owner that did not answer in time. ctx ends when the
+	// asker is gone, after RoomTimeout, or when the server stops.
+	Room(ctx context.Context, name string) (RoomDocument, error)
+
+	// Ready says whether the node should get work, with reasons of one word
+	// each ("no_majority"). A ready node may have reasons too: they are
+	// warnings.
+	Ready() (ok bool, reasons []string)
+
+	// Health says whether the process is worth keeping; reason is for people
+	// and empty when it is.
+	Health() (ok bool, reason string)
+}
+
+// Config is what a Server needs. Only Source must be given.
+type Config struct {
+	// Listen is the address that the listener is made from, host:port. On a
+	// loopback address requests must name it by an address or as localhost.
+	// If empty, a loopback address.
+	Listen string
+
+	// Token is the bearer token that allows everything (--admin-token).
+	// If empty, and ReadToken too, everybody who reaches the port may ask
+	// everything, so the address must be a loopback one.
+	Token string
+
+	// ReadToken is the bearer token that allows GET and HEAD, but no profiles
+	// (--admin-read-token). If empty, there is none.
+	ReadToken string
+
+	// Source answers.
+	Source Source
+
+	// Settled feeds roomring_settled and roomring_single_copy_partitions.
+	// If nil, the two are left out.
+	Settled func() (settled bool, singleCopy int)
+
+	// Registry is what /metrics shows. New adds the collectors of the Go
+	// runtime and of the process to it. If nil, a new one.
+	Registry *prometheus.Registry
+
+	// Logger gets what is wrong with the server. If nil, nobody.
+	Logger *zap.Logger
+}
+
+// CheckConfig refuses what would be unsafe or could not work, and names the
+// flag that mends it.
+func CheckConfig(c Config) error {
+	if err := checkToken("--admin-token", c.Token); err != nil {
+		return err
+	}
+	if err := checkToken("--admin-read-token", c.ReadToken); err != nil {
+		return err
+	}
+	if c.Token != "" && c.Token == c.ReadToken {
+		return errors.New("--admin-token and --admin-read-token are the same: a reader could do everything")
+	}
+	if c.Listen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--admin %s: want host:port: %w", c.Listen, err)
+	}
+	if !loopback(host) && !c.guarded() {
+		return openError("--admin " + c.Listen)
+	}
+	return nil
+}
+
+// openError is said to who would let the whole network in.
+func openError(what string) error {
+	return fmt.Errorf("%s is not a loopback address: set --admin-token or --admin-read-token", what)
+}
+
+// guarded reports whether a token is needed.
+func (c *Config) guarded() bool { return c.Token != "" || c.ReadToken != "" }
+
+// checkToken refuses a token that no Authorization header could carry.
+func checkToken(flag, token string) error {
+	for i := range len(token) {
+		if token[i] <= ' ' || token[i] > '~' {
+			return fmt.Errorf("%s: only visible ascii characters are allowed", flag)
+		}
+	}
+	return nil
+}
+
+// loopback reports whether only this machine reaches host. A name other than
+// localhost is not looked up: what it stands for may change.
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.Unmap().IsLoopback()
+}

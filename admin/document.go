@@ -1,0 +1,92 @@
+package admin
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strconv"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// RoomDocument is the answer of /v1/room.
+type RoomDocument struct {
+	Room      string          `json:"room"`
+	Partition proto.Partition `json:"partition"`
+	Owner     proto.NodeID    `json:"owner"` // empty when nobody owns the partition now
+	Followers []proto.NodeID  `json:"followers"`
+	Term      proto.Term      `json:"term"`
+	Epoch     string          `json:"epoch"`
+	Offset    proto.Offset    `json:"offset"` // of the newest message, 0 before the first
+	First     proto.Offset    `json:"first"`  // lowest kept, Offset + 1 when nothing is
+	Kept      int             `json:"kept"`   // messages
+	Bytes     int64           `json:"bytes"`  // of the kept messages' payloads
+	Members   int             `json:"members"`
+	// Routers has the members of each router that has any.
+	Routers map[proto.NodeID]int `json:"routers"`
+}
+
+// filled has empty lists where d has none: a reader need not expect null.
+func (d RoomDocument) filled() RoomDocument {
+	if d.Followers == nil {
+		d.Followers = []proto.NodeID{}
+	}
+	if d.Routers == nil {
+		d.Routers = map[proto.NodeID]int{}
+	}
+	return d
+}
+
+// healthDocument is the answer of /healthz.
+type healthDocument struct {
+	OK     bool   `json:"ok"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// readyDocument is the answer of /readyz.
+type readyDocument struct {
+	Ready   bool     `json:"ready"`
+	Reasons []string `json:"reasons"`
+}
+
+// fault is an answer other than 2xx, in the shape of the client port's errors.
+type fault struct {
+	status  int
+	code    string
+	message string
+}
+
+func (f *fault) Error() string { return f.message }
+
+// MarshalJSON writes {"error":{"code","message"}}.
+func (f *fault) MarshalJSON() ([]byte, error) {
+	type inner struct {
+		Code    string `json:"code"`
+		Message string `json:"message"`
+	}
+	return json.Marshal(map[string]inner{"error": {f.code, f.message}})
+}
+
+// writeFault answers with f and ends the conn: whatever body the request had
+// need not be read.
+func writeFault(w http.ResponseWriter, f *fault) {
+	w.Header().Set("Connection", "close")
+	writeJSON(w, f.status, f)
+}
+
+// writeJSON answers with a whole document, or with 500 when it cannot be
+// rendered: never with a part of one.
+func writeJSON(w http.ResponseWriter, status int, document any) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // the type says JSON and browsers may not guess another
+	if err := e.Encode(document); err != nil {
+		b.Reset()
+		status = http.StatusInternalServerError
+		b.WriteString(`{"error":{"code":"internal","message":"the answer could not be rendered"}}` + "\n")
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}

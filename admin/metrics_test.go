@@ -1,0 +1,147 @@
+package admin
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+)
+
+// scrape asks /metrics and parses the answer as Prometheus would.
+func scrape(t *testing.T, c Config) map[string]*dto.MetricFamily {
+	t.Helper()
+	w := ask(newTest(t, c), "GET", "/metrics")
+	if w.Code != 200 {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	parser := expfmt.NewTextParser(model.LegacyValidation)
+	families, err := parser.TextToMetricFamilies(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return families
+}
+
+func gauge(f *dto.MetricFamily) float64 { return f.GetMetric()[0].GetGauge().GetValue() }
+
+func TestMetrics(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(NewCollector(func() []Sample {
+		return []Sample{
+			{Name: "roomring_link_up", Help: "1 while the link is up.", Gauge: true, Value: 1, Labels: prometheus.Labels{"peer": "s1"}},
+			{Name: "roomring_link_up", Help: "1 while the link is up.", Gauge: true, Value: 0, Labels: prometheus.Labels{"peer": "s2"}},
+			{Name: "roomring_shard_delivers_total", Help: "Messages sent to routers.", Value: 42},
+		}
+	}))
+	families := scrape(t, Config{Registry: reg, Settled: func() (bool, int) { return true, 7 }})
+	for _, name := range []string{"go_goroutines", "process_start_time_seconds"} {
+		if families[name] == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+	if f := families["roomring_settled"]; f == nil || gauge(f) != 1 {
+		t.Errorf("settled: %v", f)
+	}
+	if f := families["roomring_single_copy_partitions"]; f == nil || gauge(f) != 7 {
+		t.Errorf("single copy: %v", f)
+	}
+	if f := families["roomring_shard_delivers_total"]; f.GetType() != dto.MetricType_COUNTER || f.GetHelp() != "Messages sent to routers." || f.GetMetric()[0].GetCounter().GetValue() != 42 {
+		t.Errorf("delivers: %v", f)
+	}
+	if f := families["roomring_link_up"]; f.GetType() != dto.MetricType_GAUGE || len(f.GetMetric()) != 2 {
+		t.Errorf("link up: %v", f)
+	}
+
+	families = scrape(t, Config{Settled: func() (bool, int) { return false, 0 }})
+	if f := families["roomring_settled"]; f == nil || gauge(f) != 0 {
+		t.Errorf("not settled: %v", f)
+	}
+	if families = scrape(t, Config{}); families["roomring_settled"] != nil {
+		t.Error("settled is told although nobody knows")
+	}
+}
+
+// TestSharedRegistry: two servers of one process may be given the same.
+func TestSharedRegistry(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	newTest(t, Config{Registry: reg})
+	newTest(t, Config{Registry: reg})
+}
+
+func TestBrokenCollectorCostsOnlyItself(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		NewCollector(func() []Sample { panic("a broken invariant") }),
+		NewCollector(func() []Sample { return []Sample{{Name: "not a name"}} }),
+		NewCollector(func() []Sample { return []Sample{{Name: "roomring_fine_total", Value: 1}} }),
+	)
+	families := scrape(t, Config{Registry: reg})
+	if families["roomring_fine_total"] == nil || families["go_goroutines"] == nil {
+		t.Error("the others are missing")
+	}
+}
+
+type testStats struct {
+	FramesSent   uint64 `help:"Frames sent."`
+	HTTPErrors   atomic.Uint64
+	Members      int64         `metric:"gauge" help:"Members now."`
+	Stalled      time.Duration `help:"Time without credit."`
+	Conns        atomic.Int32  `metric:"gauge"`
+	P99          float64       `metric:"gauge"`
+	Hidden       uint64        `metric:"-"`
+	Name         string
+	PerRoom      map[string]int
+	private      int
+	Accepts2Many uint32
+}
+
+func TestAppendStats(t *testing.T) {
+	a := &testStats{FramesSent: 40, Members: 3, Stalled: 1500 * time.Millisecond, P99: 0.25, Accepts2Many: 1, private: 1}
+	a.HTTPErrors.Store(5)
+	a.Conns.Store(-1)
+	b := &testStats{FramesSent: 2, Members: -1, Stalled: time.Second}
+	b.HTTPErrors.Store(6)
+	want := []Sample{
+		{Name: "before"},
+		{Name: "roomring_link_frames_sent_total", Help: "Frames sent.", Value: 42},
+		{Name: "roomring_link_http_errors_total", Value: 11},
+		{Name: "roomring_link_members", Help: "Members now.", Gauge: true, Value: 2},
+		{Name: "roomring_link_stalled_seconds_total", Help: "Time without credit.", Value: 2.5},
+		{Name: "roomring_link_conns", Gauge: true, Value: -1},
+		{Name: "roomring_link_p99", Gauge: true, Value: 0.25},
+		{Name: "roomring_link_accepts2_many_total", Value: 1},
+	}
+	if d := cmp.Diff(want, AppendStats([]Sample{{Name: "before"}}, "link", a, b)); d != "" {
+		t.Error(d)
+	}
+	if have := AppendStats[testStats](nil, "link"); len(have) != 0 {
+		t.Errorf("of no parts: %v", have)
+	}
+}
+
+// TestScrapesAtOnce: atomics are read while their owner counts.
+func TestScrapesAtOnce(t *testing.T) {
+	stats := new(struct{ Delivers atomic.Uint64 })
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(NewCollector(func() []Sample { return AppendStats(nil, "shard", stats) }))
+	h := newTest(t, Config{Registry: reg})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range 1000 {
+			stats.Delivers.Add(1)
+		}
+	}()
+	for range 3 {
+		if w := ask(h, "GET", "/metrics"); !strings.Contains(w.Body.String(), "roomring_shard_delivers_total ") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	<-done
+}

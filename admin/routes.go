@@ -1,0 +1,244 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/roomring/roomring/proto"
+	"go.uber.org/zap"
+)
+
+// route is one path, or all paths below a prefix.
+type route struct {
+	methods []string // as Allow tells them
+	open    bool     // no token is asked for
+	full    bool     // the read token is not enough
+	serve   func(w http.ResponseWriter, r *http.Request) error
+}
+
+// reading is the methods of a question.
+var reading = []string{http.MethodGet, http.MethodHead}
+
+// roomPrefix is followed by a percent-encoded room name.
+const roomPrefix = "/v1/rooms/"
+
+// table is the routes by their path; one that ends in a slash also stands for
+// the paths one segment below it.
+func (s *Server) table() map[string]*route {
+	return map[string]*route{
+		"/v1/ring":                {methods: reading, serve: s.ring},
+		"/v1/room":                {methods: reading, serve: s.roomByQuery},
+		roomPrefix:                {methods: reading, serve: s.roomByPath},
+		"/metrics":                {methods: reading, serve: s.metrics()},
+		"/healthz":                {methods: reading, open: true, serve: s.health},
+		"/readyz":                 {methods: reading, open: true, serve: s.ready},
+		profilePrefix:             {methods: reading, full: true, serve: profileIndex},
+		profilePrefix + "profile": {methods: reading, full: true, serve: profileCPU},
+		profilePrefix + "trace":   {methods: reading, full: true, serve: profileTrace},
+	}
+}
+
+// find is the route of an escaped path, nil when there is none.
+func (s *Server) find(path string) *route {
+	if r := s.routes[path]; r != nil {
+		return r
+	}
+	if i := strings.LastIndexByte(path, '/'); i >= 0 {
+		return s.routes[path[:i+1]]
+	}
+	return nil
+}
+
+var (
+	errPath     = &fault{http.StatusNotFound, "not_found", "no such path"}
+	errMethod   = &fault{http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"}
+	errBody     = &fault{http.StatusRequestEntityTooLarge, "body_too_large", "the request's body is too large"}
+	errInternal = &fault{http.StatusInternalServerError, "internal", "the node could not answer; its log has more"}
+)
+
+// serve is every request's way: headers, guards, route, answer.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	defer s.contain(w, r)
+	secure(w.Header())
+	route, f := s.admit(w, r)
+	if f == nil {
+		f = s.explain(r, route.serve(w, r))
+	}
+	if f != nil {
+		writeFault(w, f)
+	}
+}
+
+// secure sets what keeps an answer from being kept, sniffed, framed or read by
+// another site.
+func secure(h http.Header) {
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Referrer-Policy", "no-referrer")
+}
+
+// admit finds the route of a request that may be answered. Without a token one
+// does not learn which paths there are.
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *fault) {
+	if f := s.guard.place(r); f != nil {
+		return nil, f
+	}
+	route := s.find(r.URL.EscapedPath())
+	may := accessFull
+	if route == nil || !route.open {
+		may = s.guard.access(r)
+	}
+	switch {
+	case may == accessNone:
+		w.Header().Set("WWW-Authenticate", `Bearer realm="roomring"`)
+		return nil, errToken
+	case route == nil:
+		return nil, errPath
+	case !slices.Contains(route.methods, r.Method):
+		w.Header().Set("Allow", strings.Join(route.methods, ", "))
+		return nil, errMethod
+	case may == accessRead && (route.full || !slices.Contains(reading, r.Method)):
+		return nil, errAccess
+	case r.ContentLength > MaxBody:
+		return nil, errBody
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	return route, nil
+}
+
+// explain makes an error of a route an answer; what the asker cannot mend goes
+// to the log.
+func (s *Server) explain(r *http.Request, err error) *fault {
+	var f *fault
+	var p *proto.Error
+	var size *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &f):
+		return f
+	case errors.As(err, &size):
+		return errBody
+	case errors.As(err, &p) && codeStatus[p.Code] != 0:
+		return &fault{codeStatus[p.Code], p.Code.String(), codeMessage[p.Code]}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &fault{http.StatusServiceUnavailable, proto.Unavailable.String(), codeMessage[proto.Unavailable]}
+	}
+	s.log.Warn("admin request failed", zap.String("path", r.URL.Path), zap.Error(err))
+	return errInternal
+}
+
+// codeStatus and codeMessage are how a far node's refusal is told; its detail
+// stays in that node's log. Other codes are our own fault.
+var codeStatus = map[proto.Code]int{
+	proto.BadRoom:     http.StatusBadRequest,
+	proto.NotFound:    http.StatusNotFound,
+	proto.Full:        http.StatusServiceUnavailable,
+	proto.Unavailable: http.StatusServiceUnavailable,
+}
+
+var codeMessage = map[proto.Code]string{
+	proto.BadRoom:     "the room's name is not allowed",
+	proto.NotFound:    "no such room",
+	proto.Full:        "the owner of the room has too much to do",
+	proto.Unavailable: "the owner of the room did not answer in time",
+}
+
+// contain answers 500 for a panic, unless the answer has begun. The node lives.
+func (s *Server) contain(w http.ResponseWriter, r *http.Request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	s.log.Error("admin request panicked", zap.String("path", r.URL.Path), zap.Any("panic", p), zap.Stack("stack"))
+	writeFault(w, errInternal)
+}
+
+func (s *Server) ring(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	withTable := true
+	switch v := q["table"]; {
+	case len(v) == 0, len(v) == 1 && v[0] == "1":
+	case len(v) == 1 && v[0] == "0":
+		withTable = false
+	default:
+		return &fault{http.StatusBadRequest, "bad_request", "table: want 0 or 1, once"}
+	}
+	writeJSON(w, http.StatusOK, s.config.Source.Ring(withTable))
+	return nil
+}
+
+func (s *Server) roomByQuery(w http.ResponseWriter, r *http.Request) error {
+	q, err := query(r)
+	if err != nil {
+		return err
+	}
+	if len(q["room"]) != 1 {
+		return &fault{http.StatusBadRequest, "bad_room", "want room=NAME, once"}
+	}
+	return s.room(w, r, q["room"][0])
+}
+
+// roomByPath takes the name from the escaped path, so that it may have slashes
+// and dots in it.
+func (s *Server) roomByPath(w http.ResponseWriter, r *http.Request) error {
+	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), roomPrefix))
+	if err != nil {
+		return &fault{http.StatusBadRequest, "bad_request", "the path is not percent-encoded"}
+	}
+	return s.room(w, r, name)
+}
+
+func (s *Server) room(w http.ResponseWriter, r *http.Request, name string) error {
+	if err := proto.CheckRoom(name); err != nil {
+		return &fault{http.StatusBadRequest, "bad_room", err.Error()}
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
+	defer cancel()
+	d, err := s.config.Source.Room(ctx, name)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, d.filled())
+	return nil
+}
+
+func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
+	ok, reason := s.config.Source.Health()
+	writeJSON(w, healthStatus(ok), healthDocument{ok, reason})
+	return nil
+}
+
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
+	ok, reasons := s.config.Source.Ready()
+	writeJSON(w, healthStatus(ok), readyDocument{ok, append([]string{}, reasons...)})
+	return nil
+}
+
+func healthStatus(ok bool) int {
+	if ok {
+		return http.StatusOK
+	}
+	return http.StatusServiceUnavailable
+}
+
+// query is the request's form-decoded query; unknown parameters are ignored.
+func query(r *http.Request) (url.Values, error) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, &fault{http.StatusBadRequest, "bad_request", "the query is not form-encoded"}
+	}
+	return q, nil
+}

@@ -1,0 +1,399 @@
+package admin
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/roomring/roomring/internal/memnet"
+	"go.uber.org/zap"
+)
+
+// port is a running server on a network in memory, inside a synctest bubble:
+// the end of the test fails if Run leaves a goroutine behind.
+type port struct {
+	t    *testing.T
+	net  *memnet.Network
+	addr string
+	stop func()
+	done chan error
+}
+
+func start(t *testing.T, c Config) *port {
+	t.Helper()
+	if c.Source == nil {
+		c.Source = &source{}
+	}
+	s, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := memnet.New()
+	ln, err := n.Listen("127.0.0.1:8001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	p := &port{t: t, net: n, addr: "127.0.0.1:8001", stop: stop, done: make(chan error, 1)}
+	go func() { p.done <- s.Run(ctx, ln) }()
+	return p
+}
+
+// end stops the server and checks how Run ended, and that it took less than a
+// second.
+func (p *port) end() {
+	p.t.Helper()
+	p.stop()
+	began := time.Now()
+	if err := <-p.done; err != nil {
+		p.t.Errorf("run: %v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		p.t.Errorf("it took %v to stop", took)
+	}
+}
+
+func (p *port) dial() net.Conn {
+	p.t.Helper()
+	c, err := p.net.DialContext(p.t.Context(), p.addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// say sends a request and returns the status and body of the answer.
+func (p *port) say(c net.Conn, request string) (status int, body string) {
+	p.t.Helper()
+	go io.WriteString(c, request)
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		p.t.Errorf("%.40q: %v", request, err)
+		return 0, ""
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		p.t.Errorf("%.40q: %v", request, err)
+	}
+	return res.StatusCode, string(b)
+}
+
+const simple = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+// closedAfter reads until the far side closes and returns how long that took.
+func closedAfter(c net.Conn) time.Duration {
+	began := time.Now()
+	io.Copy(io.Discard, c)
+	return time.Since(began)
+}
+
+// drip sends the first bytes at once and then one byte per second of fake time,
+// until the conn is closed.
+func drip(c net.Conn, first string) (ended chan struct{}) {
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		_, err := io.WriteString(c, first)
+		for err == nil {
+			<-time.After(time.Second)
+			_, err = io.WriteString(c, "x")
+		}
+	}()
+	return ended
+}
+
+func TestSlowHeadIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		for _, first := range []string{"G", "GET / HTTP/1.1\r\nHost: localhost\r\nX-Slow: "} {
+			c := p.dial()
+			ended := drip(c, first)
+			if took := closedAfter(c); took < HeadTimeout || took > HeadTimeout+time.Second {
+				t.Errorf("a slow head was closed after %v, want %v", took, HeadTimeout)
+			}
+			<-ended
+		}
+		p.end()
+	})
+}
+
+func TestSlowBodyIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		for _, method := range []string{"GET", "POST"} {
+			c := p.dial()
+			ended := drip(c, method+" /v1/ring HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n")
+			if took := closedAfter(c); took > ReadTimeout+time.Second {
+				t.Errorf("a slow body was closed after %v", took)
+			}
+			c.Close()
+			<-ended
+		}
+		p.end()
+	})
+}
+
+func TestSilentAndIdleAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		if took := closedAfter(p.dial()); took < HeadTimeout || took > HeadTimeout+time.Second {
+			t.Errorf("a conn that says nothing was closed after %v", took)
+		}
+		c := p.dial()
+		if status, _ := p.say(c, simple); status != 200 {
+			t.Errorf("status %d", status)
+		}
+		if took := closedAfter(c); took < IdleTimeout || took > IdleTimeout+time.Second {
+			t.Errorf("an idle conn was closed after %v", took)
+		}
+		p.end()
+	})
+}
+
+// TestReaderThatStalls: an answer that nobody takes is given up.
+func TestReaderThatStalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{Source: &source{ring: func(bool) any { return strings.Repeat("x", 16<<20) }}})
+		c := p.dial()
+		io.WriteString(c, "GET /v1/ring HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		<-time.After(WriteTimeout + time.Second) // fake time: the answer's deadline passes
+		synctest.Wait()
+		n, _ := io.Copy(io.Discard, c)
+		if n == 0 || n >= 16<<20 {
+			t.Errorf("%d bytes of the answer came", n)
+		}
+		p.end()
+	})
+}
+
+func TestMalformedAndOversized(t *testing.T) {
+	tests := []struct {
+		name, request string
+		status        int
+	}{
+		{"fine", simple, 200},
+		{"absolute form", "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200},
+		{"absolute form of another host", "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 403},
+		{"no Host", "GET /healthz HTTP/1.1\r\n\r\n", 400},
+		{"two Hosts", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400},
+		{"HTTP/1.0 without Host", "GET /healthz HTTP/1.0\r\n\r\n", 403},
+		{"not HTTP", "hello\r\n\r\n", 400},
+		{"HTTP/2 preface, which names no host", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403},
+		{"bad percent", "GET /v1/rooms/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
+		{"space in a header's name", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX Y: z\r\n\r\n", 400},
+		{"length and chunks", "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405},
+		{"bad length", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404},
+		{"OPTIONS * of another host", "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403},
+		{"CONNECT", "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n", 404},
+		{"body at the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", 65536), 200},
+		{"body above the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n", 413},
+		{"huge body", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\n", 413},
+		{"long line", "GET /" + strings.Repeat("x", 20<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431},
+		{"long header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", 431},
+		{"many headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 5000) + "\r\n", 431},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := start(t, Config{})
+				if status, body := p.say(p.dial(), tt.request); status != tt.status {
+					t.Errorf("status %d, want %d: %s", status, tt.status, body)
+				}
+				p.end()
+			})
+		})
+	}
+}
+
+// TestEndlessHeaderLine: what it may cost is bounded by MaxHead, not by the
+// attacker's patience.
+func TestEndlessHeaderLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		c := p.dial()
+		sent := make(chan int, 1)
+		go func() {
+			n, _ := io.WriteString(c, "GET /healthz HTTP/1.1\r\nX: ")
+			chunk := bytes.Repeat([]byte("x"), 1024)
+			for n < 64<<20 {
+				m, err := c.Write(chunk)
+				if n += m; err != nil {
+					break
+				}
+			}
+			sent <- n
+		}()
+		if took := closedAfter(c); took > HeadTimeout {
+			t.Errorf("closed after %v", took)
+		}
+		c.Close()
+		if n := <-sent; n >= 64<<20 {
+			t.Errorf("all %d bytes were taken", n)
+		}
+		p.end()
+	})
+}
+
+func TestTooManyConns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		for range MaxConns {
+			p.dial()
+		}
+		synctest.Wait()
+		late := p.dial()
+		began := time.Now()
+		if status, _ := p.say(late, simple); status != 200 {
+			t.Errorf("status %d", status)
+		}
+		if took := time.Since(began); took < HeadTimeout || took > HeadTimeout+time.Second {
+			t.Errorf("conn %d was served after %v, want it once the silent ones are closed", MaxConns+1, took)
+		}
+		p.end()
+	})
+}
+
+// TestStopWhileFull: Run ends although Accept waits for a slot.
+func TestStopWhileFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		for range MaxConns + 1 {
+			p.dial()
+		}
+		synctest.Wait()
+		p.end()
+	})
+}
+
+// waiting is a source whose Room ends with its context.
+type waiting struct {
+	source
+	asked chan struct{}
+}
+
+func (s *waiting) Room(ctx context.Context, _ string) (RoomDocument, error) {
+	close(s.asked)
+	<-ctx.Done()
+	return RoomDocument{}, ctx.Err()
+}
+
+func TestRoomTimesOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{Source: &waiting{asked: make(chan struct{})}})
+		began := time.Now()
+		status, body := p.say(p.dial(), "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status != 503 || !strings.Contains(body, `"unavailable"`) || time.Since(began) != RoomTimeout {
+			t.Errorf("after %v: %d %s", time.Since(began), status, body)
+		}
+		p.end()
+	})
+}
+
+func TestStopWhileAnswering(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := make(chan struct{})
+		p := start(t, Config{Source: &waiting{asked: asked}})
+		c := p.dial()
+		io.WriteString(c, "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		<-asked
+		p.end()
+	})
+}
+
+// TestProfileOutlivesTheWriteTimeout: its duration comes on top.
+func TestProfileOutlivesTheWriteTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{})
+		status, body := p.say(p.dial(), "GET /debug/pprof/allocs?seconds=30 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		if status != 200 || body == "" {
+			t.Errorf("%d, %d bytes", status, len(body))
+		}
+		p.end()
+	})
+}
+
+func TestRunRefusesAnOpenPort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, err := New(Config{Source: &source{}}) // says loopback
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := memnet.New().Listen("10.0.0.1:8001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Run(t.Context(), ln); err == nil || !strings.Contains(err.Error(), "--admin-token") {
+			t.Errorf("run: %v", err)
+		}
+		if c, err := ln.Accept(); err == nil {
+			c.Close()
+			t.Error("the listener is still open")
+		}
+	})
+}
+
+type brokenListener struct{ net.Listener }
+
+var errBroken = errors.New("no more conns")
+
+func (brokenListener) Accept() (net.Conn, error) { return nil, errBroken }
+
+func TestRunTellsWhyItEnded(t *testing.T) {
+	s, err := New(Config{Source: &source{}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Run(t.Context(), brokenListener{ln}); !errors.Is(err, errBroken) {
+		t.Errorf("run: %v", err)
+	}
+}
+
+// TestRealSocket: once over TCP, with the standard client.
+func TestRealSocket(t *testing.T) {
+	s, err := New(Config{Source: &source{rooms: map[string]RoomDocument{"a/b": {Room: "a/b"}}}, Token: "full"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, ln) }()
+	req, err := http.NewRequestWithContext(ctx, "GET", fmt.Sprintf("http://%s/v1/rooms/a%%2Fb", ln.Addr()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer full")
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil || res.StatusCode != 200 || !strings.Contains(string(b), `"room":"a/b"`) {
+		t.Errorf("%d %s, %v", res.StatusCode, b, err)
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Errorf("run: %v", err)
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
