@@ -1,0 +1,165 @@
+package cluster
+
+import (
+	"github.com/roomring/roomring/proto"
+)
+
+// RingDocument is the answer of /v1/ring. On all nodes that converged it is the same, byte for
+// byte: everything in it is sorted, and nothing is about the node that was asked.
+type RingDocument struct {
+	Cluster     string     `json:"cluster"`
+	Instance    string     `json:"instance"` // "" until the cluster is founded
+	Settled     bool       `json:"settled"`
+	SingleCopy  int        `json:"single_copy"` // partitions with fewer than two living copies
+	Voters      []string   `json:"voters"`      // ids
+	Leader      string     `json:"leader"`      // id of the coordinator, "" for none
+	Fingerprint string     `json:"fingerprint"`
+	Version     uint64     `json:"version"`
+	Nodes       []RingNode `json:"nodes"` // by id, then incarnation
+	Table       []RingRow  `json:"table,omitempty"`
+	Moves       []RingMove `json:"moves"`
+}
+
+// RingNode is one run of a node. A dead one is listed until it is forgotten.
+type RingNode struct {
+	ID          string    `json:"id"`
+	Incarnation string    `json:"incarnation"`
+	Role        string    `json:"role"`
+	State       string    `json:"state"`
+	Zone        string    `json:"zone"`
+	Addresses   Addresses `json:"addresses"`
+	Owned       int       `json:"owned"`
+	Following   int       `json:"following"`
+}
+
+// RingRow is where one partition lives, by ids; no owner is "".
+type RingRow struct {
+	Partition int      `json:"partition"`
+	Owner     string   `json:"owner"`
+	Followers []string `json:"followers"`
+	Term      uint64   `json:"term"`
+	Wanted    string   `json:"wanted"`
+}
+
+// RingMove is a planned hand-off.
+type RingMove struct {
+	Partition int    `json:"partition"`
+	From      string `json:"from"`
+	To        string `json:"to"`
+	State     string `json:"state"`
+}
+
+// Describe makes the document of what one node holds. table may be nil: then there are as many
+// rows without an owner as partitions says. withTable false leaves the rows out.
+func Describe(cluster string, partitions int, view *View, ring *Ring, table *Table, withTable bool) RingDocument {
+	d := RingDocument{
+		Cluster:    cluster,
+		Settled:    Settled(view, table),
+		SingleCopy: SingleCopy(view, table),
+		Voters:     []string{},
+		Nodes:      make([]RingNode, 0, len(view.nodes)),
+		Moves:      []RingMove{},
+	}
+	rows := make([]Row, partitions)
+	if table != nil {
+		rows = table.rows
+		d.Instance = table.Instance.String()
+		d.Leader = string(view.Coordinator(table.Instance).ID())
+		d.Fingerprint = table.Fingerprint()
+		d.Version = table.Version
+	}
+	owned, following := count(rows)
+	for i := range view.nodes {
+		n := &view.nodes[i]
+		d.Nodes = append(d.Nodes, RingNode{
+			ID:          string(n.ID()),
+			Incarnation: n.Incarnation().String(),
+			Role:        n.Role.String(),
+			State:       n.State.String(),
+			Zone:        n.Zone,
+			Addresses:   n.Addresses,
+			Owned:       owned[n.Name],
+			Following:   following[n.Name],
+		})
+	}
+	if withTable {
+		d.Table = ringRows(rows, ring)
+	}
+	return d
+}
+
+func ringRows(rows []Row, ring *Ring) []RingRow {
+	all := make([]RingRow, len(rows))
+	for p, r := range rows {
+		followers := make([]string, len(r.Followers))
+		for i, f := range r.Followers {
+			followers[i] = string(f.ID())
+		}
+		all[p] = RingRow{
+			Partition: p,
+			Owner:     string(r.Owner.ID()),
+			Followers: followers,
+			Term:      uint64(r.Term),
+			Wanted:    string(ring.Wanted(proto.Partition(p)).ID()),
+		}
+	}
+	return all
+}
+
+func count(rows []Row) (owned, following map[proto.NodeName]int) {
+	owned, following = make(map[proto.NodeName]int), make(map[proto.NodeName]int)
+	for _, r := range rows {
+		owned[r.Owner]++
+		for _, f := range r.Followers {
+			following[f]++
+		}
+	}
+	return owned, following
+}
+
+// Settled reports whether every partition has a living owner and no node is suspect.
+func Settled(view *View, table *Table) bool {
+	if table == nil {
+		return false
+	}
+	for i := range view.nodes {
+		if view.nodes[i].State == Suspect {
+			return false
+		}
+	}
+	owned, _ := count(table.rows)
+	for owner := range owned {
+		if view.State(owner) == Dead { // also "": nobody has that name
+			return false
+		}
+	}
+	return true
+}
+
+// SingleCopy counts the partitions that have fewer than two living copies; without a Table there
+// are none.
+func SingleCopy(view *View, table *Table) int {
+	if table == nil {
+		return 0
+	}
+	alive := make(map[proto.NodeName]bool)
+	for i := range view.nodes {
+		alive[view.nodes[i].Name] = view.nodes[i].Lives()
+	}
+	single := 0
+	for _, r := range table.rows {
+		copies := 0
+		if alive[r.Owner] {
+			copies++
+		}
+		for _, f := range r.Followers {
+			if alive[f] {
+				copies++
+			}
+		}
+		if copies < 2 {
+			single++
+		}
+	}
+	return single
+}

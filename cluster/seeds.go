@@ -1,0 +1,105 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"net/netip"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	rejoinAlone   = time.Second      // while nobody else is known
+	rejoinMissing = 2 * time.Second  // while a seed is not among the known
+	rejoinAlways  = 30 * time.Second // when all is well: two halves that forgot each other must meet again
+	resolveWithin = 2 * time.Second
+)
+
+// join joins the seeds until ctx ends. That a seed cannot be found or reached is nothing to give up
+// for: it may come, or be somebody else tomorrow.
+func (g *Gossip) join(ctx context.Context) {
+	if len(g.cfg.Seeds) == 0 {
+		return
+	}
+	var all time.Time // when all seeds were joined last, not only missing ones
+	for {
+		pause, everyone := rejoinAlways, time.Since(all) >= rejoinAlways
+		if everyone {
+			all = time.Now()
+		}
+		if g.joinSeeds(ctx, everyone) {
+			pause = rejoinMissing
+		}
+		if len(g.others()) == 0 {
+			pause = rejoinAlone
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+// joinSeeds joins the seeds that are not among the known nodes, or everyone, and reports whether
+// some are still missing.
+func (g *Gossip) joinSeeds(ctx context.Context, everyone bool) (missing bool) {
+	for _, seed := range g.cfg.Seeds {
+		addresses, err := resolve(ctx, seed)
+		if err != nil {
+			g.cfg.Logger.Debug("seed not found", zap.String("seed", seed), zap.Error(err))
+			missing = true
+		}
+		for _, address := range addresses {
+			if ctx.Err() != nil || address == g.address {
+				continue
+			}
+			if others := g.others(); others[address] && !everyone {
+				continue
+			}
+			if _, err := g.list.Join([]string{address}); err != nil {
+				g.cfg.Logger.Debug("seed not joined", zap.String("seed", address), zap.Error(err))
+			}
+			missing = missing || !g.others()[address]
+		}
+	}
+	return missing
+}
+
+// others returns the addresses of all living nodes but this one.
+func (g *Gossip) others() map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	others := make(map[string]bool)
+	for _, h := range g.heard {
+		if h.died.IsZero() && h.address != g.address {
+			others[h.address] = true
+		}
+	}
+	return others
+}
+
+// resolve returns all addresses of a host:port.
+func resolve(ctx context.Context, seed string) ([]string, error) {
+	host, port, err := splitHostPort(seed)
+	if err != nil {
+		return nil, err
+	}
+	ips := []netip.Addr{}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		ips = append(ips, ip)
+	} else {
+		ctx, cancel := context.WithTimeout(ctx, resolveWithin)
+		defer cancel()
+		if ips, err = net.DefaultResolver.LookupNetIP(ctx, "ip", host); err != nil {
+			return nil, err
+		}
+	}
+	addresses := make([]string, len(ips))
+	for i, ip := range ips {
+		addresses[i] = net.JoinHostPort(ip.Unmap().String(), strconv.Itoa(port))
+	}
+	return addresses, nil
+}
