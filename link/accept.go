@@ -1,0 +1,179 @@
+package link
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/roomring/roomring/internal/poll"
+	"go.uber.org/zap"
+)
+
+const (
+	// maxHellos bounds the hellos under way on the accepting side. The next one
+	// ends the oldest: an honest hello takes milliseconds, so the oldest is the
+	// least likely to be one.
+	maxHellos = 64
+
+	acceptMin = 5 * time.Millisecond
+	acceptMax = time.Second
+)
+
+// Serve accepts links from ln until ctx ends, and returns its error, or until
+// ln fails for good. It closes ln. When it returns, no hello is under way any
+// more; the links stay.
+func (m *Mesh) Serve(ctx context.Context, ln net.Listener) error {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(ctx, func() { ln.Close() })
+	var under sync.WaitGroup
+	defer func() {
+		stop()
+		ln.Close()
+		cancel()
+		under.Wait()
+	}()
+	wait := acceptMin
+	for {
+		c, err := ln.Accept()
+		switch {
+		case ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return context.Cause(ctx)
+		case err == nil:
+			wait = acceptMin
+			m.hellos.add(c)
+			under.Go(func() { m.accept(ctx, c) })
+		case temporary(err):
+			m.log.warn("", "accept", "accept failed", zap.Error(err))
+			pause(ctx, wait)
+			wait = min(2*wait, acceptMax)
+		default:
+			return fmt.Errorf("accept links: %w", err)
+		}
+	}
+}
+
+// temporary: descriptors or memory are exhausted, or the caller hung up before
+// we came to accept it.
+func temporary(err error) bool {
+	t, ok := err.(interface{ Temporary() bool })
+	return ok && t.Temporary()
+}
+
+func (m *Mesh) accept(ctx context.Context, raw net.Conn) {
+	from := hostOf(raw.RemoteAddr())
+	c, peer, err := Accept(ctx, raw, *m.cfg)
+	if evicted := m.hellos.remove(raw); evicted && err != nil {
+		err = refuse(ReasonBusy, "more than %d hellos at once", maxHellos)
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			m.refuse(from, "", err)
+		}
+		return
+	}
+	s, err := poll.Take(c)
+	if err != nil {
+		c.Close()
+		m.log.warn(from, "take", "connection not usable", zap.String("node", string(peer.Name)), zap.Error(err))
+		return
+	}
+	if m.install(peer, s) == nil && ctx.Err() == nil {
+		m.refuse(from, peer.Name, refuse(ReasonBusy, "%s takes no more links", m.cfg.Self))
+	}
+}
+
+func hostOf(a net.Addr) string {
+	if a == nil {
+		return ""
+	}
+	if host, _, err := net.SplitHostPort(a.String()); err == nil {
+		return host
+	}
+	return a.String()
+}
+
+// hellos is the connections whose hello is under way, oldest first.
+type hellos struct {
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+// add closes the oldest when there are too many.
+func (h *hellos) add(c net.Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.conns) >= maxHellos {
+		h.conns[0].Close()
+		h.conns = slices.Delete(h.conns, 0, 1)
+	}
+	h.conns = append(h.conns, c)
+}
+
+// remove reports whether c had been closed by add.
+func (h *hellos) remove(c net.Conn) (evicted bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	i := slices.Index(h.conns, c)
+	if i < 0 {
+		return true
+	}
+	h.conns = slices.Delete(h.conns, i, i+1)
+	return false
+}
+
+func (h *hellos) len() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.conns)
+}
+
+const (
+	logEvery = 10 * time.Second
+	logKeys  = 1024
+)
+
+// limitedLog writes a line per (address, subject) at most every 10 s: a node
+// with a wrong key dials for ever. Beyond 1024 different ones in that time it
+// is silent; the counters are not.
+type limitedLog struct {
+	to *zap.Logger
+
+	mu   sync.Mutex
+	last map[[2]string]time.Time
+}
+
+func newLimitedLog(to *zap.Logger) *limitedLog {
+	return &limitedLog{to: to, last: map[[2]string]time.Time{}}
+}
+
+func (l *limitedLog) warn(addr, subject, message string, fields ...zap.Field) {
+	if l.due([2]string{addr, subject}, time.Now()) {
+		l.to.Warn(message, fields...)
+	}
+}
+
+func (l *limitedLog) due(key [2]string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t, ok := l.last[key]; ok && now.Sub(t) < logEvery {
+		return false
+	}
+	if len(l.last) >= logKeys {
+		for k, t := range l.last {
+			if now.Sub(t) >= logEvery {
+				delete(l.last, k)
+			}
+		}
+		if len(l.last) >= logKeys {
+			return false
+		}
+	}
+	l.last[key] = now
+	return true
+}
