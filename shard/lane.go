@@ -1,0 +1,172 @@
+package shard
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/internal/poll"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/shard/partition"
+)
+
+// lane is one loop with the partitions that it runs. Everything here is
+// touched on that loop alone, so there is no lock.
+type lane struct {
+	cfg    *Config
+	log    *zap.Logger
+	number int
+	loop   *poll.Loop
+	mesh   *link.Mesh // nil until UseMesh
+	core   *partition.Lane
+
+	peers map[*link.Link]*partition.Peer // the links of routers
+
+	routers map[proto.NodeName]bool // seen on a link and not yet given up
+	dirty   []*partition.Peer       // reused from turn to turn
+}
+
+func newLane(cfg *Config, n int) (*lane, error) {
+	lanes := int64(cfg.Lanes)
+	l := &lane{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		number:  n,
+		peers:   map[*link.Link]*partition.Peer{},
+		routers: map[proto.NodeName]bool{},
+		core: partition.NewLane(partition.Config{
+			Self: cfg.Self, Lane: n, Lanes: cfg.Lanes, Partitions: cfg.Partitions,
+			HistoryMessages: cfg.HistoryMessages, HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge,
+			WindowBytes: cfg.WindowBytes, MaxMessage: cfg.MaxMessage,
+			Total: cfg.MemoryLimit / 2 / lanes, WindowTotal: cfg.MemoryLimit / 8 / lanes,
+		}),
+	}
+	loop, err := poll.New(poll.Config{Portable: cfg.Portable, Turn: l.turn, Tick: l.tick, Panic: l.panicked})
+	if err != nil {
+		return nil, err
+	}
+	l.loop = loop
+	return l, nil
+}
+
+func (l *lane) panicked(v any) {
+	l.log.Error("panic contained", zap.Any("value", v), zap.ByteString("stack", debug.Stack()))
+}
+
+// Up begins a link.
+func (l *lane) Up(k *link.Link) {
+	if p := k.Peer(); p.Role == proto.RoleRouter {
+		r := l.core.RouterUp(p.Name, p.Index, max(p.Lanes, l.cfg.Lanes))
+		r.Tag = k
+		l.peers[k] = r
+		l.routers[p.Name] = true
+	}
+	if l.cfg.Control != nil {
+		l.cfg.Control.Up(k)
+	}
+}
+
+// Down ends a link: the router's cursors on it are forgotten, it attaches
+// again on the next one.
+func (l *lane) Down(k *link.Link, err error) {
+	if r := l.peers[k]; r != nil {
+		delete(l.peers, k)
+		l.core.RouterDown(r)
+	}
+	if l.cfg.Control != nil {
+		l.cfg.Control.Down(k, err)
+	}
+}
+
+// Frame handles one frame from another node.
+func (l *lane) Frame(k *link.Link, typ proto.FrameType, body []byte) {
+	if r := l.peers[k]; r != nil && typ >= proto.FramePublish && typ < proto.FramePing {
+		if err := l.core.Frame(r, typ, body, l.loop.Now()); err != nil {
+			k.Fail(fmt.Errorf("%s frame: %w", typ, err))
+		}
+		return
+	}
+	if l.cfg.Control != nil {
+		l.cfg.Control.Frame(k, typ, body)
+	}
+}
+
+// turn ends a wake-up: whoever has something to hear is told as far as its link
+// takes it, and each link is written once.
+func (l *lane) turn() {
+	l.dirty = l.core.Dirty(l.dirty[:0])
+	for _, r := range l.dirty {
+		l.fill(r)
+	}
+	l.flush()
+	if l.core.NeedTable() && l.cfg.NeedTable != nil {
+		l.cfg.NeedTable()
+	}
+}
+
+func (l *lane) flush() {
+	if l.mesh != nil {
+		l.mesh.Flush(l.number)
+	}
+}
+
+func (l *lane) fill(r *partition.Peer) {
+	k := r.Tag.(*link.Link)
+	k.Control(func(b []byte) []byte { return l.core.Control(r, b) })
+	if space := k.Space(); space > 0 {
+		k.Data(func(b []byte) []byte { return l.core.Fill(r, b, space) })
+	}
+}
+
+func (l *lane) tick(now time.Time) {
+	l.core.Tick(now)
+	if l.mesh != nil {
+		l.mesh.Tick(l.number, now)
+	}
+}
+
+func (l *lane) setTable(rows []Row) {
+	now := l.loop.Now()
+	for p := l.number; p < len(rows); p += l.cfg.Lanes {
+		r := &rows[p]
+		l.core.SetTable(proto.Partition(p), r.Owner, r.Followers, r.Term, now)
+	}
+}
+
+func (l *lane) setRouters(live []proto.NodeName) {
+	for name := range l.routers { // the order does not show
+		if !slices.Contains(live, name) && !l.linked(name) {
+			delete(l.routers, name)
+			l.core.RouterGone(name)
+		}
+	}
+}
+
+func (l *lane) linked(name proto.NodeName) bool {
+	for k := range l.peers {
+		if k.Peer().Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// ask runs f on the loop and waits for it.
+func (l *lane) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	l.loop.Post(func() {
+		f()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ErrStopped
+	}
+}

@@ -1,0 +1,269 @@
+package partition
+
+import (
+	"math"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// cursor is how far a peer got in a room's log. There is at most one live
+// cursor per room and peer: one copy of a message, however many members the
+// router has. A fetch is a cursor too, over the part that was asked for; it
+// ends there.
+type cursor struct {
+	room *roomState
+	peer *Peer
+	at   proto.Offset // all up to here was sent
+	upto proto.Offset // of a fetch: its end; live: no end
+
+	later              *cursor // next of the room
+	peerPrev, peerNext *cursor // all of the peer
+	prev, next         *cursor // of the peer's ready ones, while queued
+
+	members uint32
+	status  proto.Status // what the due Attached says
+	due     bool         // an Attached must be sent before anything else
+	queued  bool
+	fetch   bool
+}
+
+// answer is a reply about a room that the lane does not have.
+type answer struct {
+	part   *part
+	room   string
+	fetch  bool
+	epoch  proto.Epoch
+	offset proto.Offset // of a fetch
+	code   proto.Code   // of an attach
+}
+
+func (l *Lane) attach(p *part, r *Peer, body []byte) error {
+	x, err := proto.ParseBatch(body)
+	if err != nil {
+		return err
+	}
+	for e, ok := x.NextAttach(); ok; e, ok = x.NextAttach() {
+		rm, code, err := l.findOrCreate(p, e.Room)
+		if err != nil {
+			return err
+		}
+		if rm == nil {
+			err = l.answer(r, answer{part: p, room: string(e.Room), code: code})
+		} else {
+			l.attachRoom(rm, r, e.Epoch, e.Offset)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return x.Err()
+}
+
+// attachRoom sets the peer's live cursor to where the router left off. The
+// Attached is due with it, and is sent before any Deliver.
+func (l *Lane) attachRoom(rm *roomState, r *Peer, e proto.Epoch, after proto.Offset) {
+	c := rm.cursorOf(r)
+	if c == nil {
+		c = l.addCursor(rm, r)
+		c.upto = math.MaxUint64
+		c.members = r.early[rm.name]
+		delete(r.early, rm.name)
+	}
+	c.at, c.status = rm.resume(e, after)
+	c.due = true
+	l.ready(c)
+}
+
+// resume decides where a cursor begins: such that the router's members hear
+// all that is kept and that they have not heard, and nothing twice.
+func (rm *roomState) resume(e proto.Epoch, after proto.Offset) (proto.Offset, proto.Status) {
+	head, first := rm.log.Head(), rm.log.First()
+	switch {
+	case e.IsZero():
+		return rm.log.Committed(), proto.StatusWhole
+	case e != rm.log.Epoch():
+		return first - 1, proto.StatusReset // of this life they heard nothing
+	case after > head:
+		return rm.log.Committed(), proto.StatusReset // never given out: only the present is certain
+	case after < first-1:
+		return first - 1, proto.StatusGap
+	}
+	return after, proto.StatusWhole // above Committed it waits for the commit
+}
+
+func (l *Lane) detach(p *part, r *Peer, body []byte) error {
+	x, err := proto.ParseBatch(body)
+	if err != nil {
+		return err
+	}
+	for name, ok := x.NextDetach(); ok; name, ok = x.NextDetach() {
+		rm, err := l.find(p, name)
+		if err != nil {
+			return err
+		}
+		if rm != nil {
+			if c := rm.cursorOf(r); c != nil {
+				l.removeCursor(c)
+			}
+		}
+	}
+	return x.Err()
+}
+
+// fetch begins a cursor over a part of the history. What nobody has any more
+// is answered at once, with nothing.
+func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
+	x, err := proto.ParseFetch(body)
+	if err != nil {
+		return err
+	}
+	rm, err := l.find(p, x.Room)
+	if err != nil {
+		return err
+	}
+	if rm == nil || x.Epoch != rm.log.Epoch() {
+		return l.answer(r, answer{part: p, room: string(x.Room), fetch: true, epoch: x.Epoch, offset: x.Upto})
+	}
+	if r.fetches >= maxFetches {
+		return errFetches
+	}
+	c := l.addCursor(rm, r)
+	r.fetches++
+	c.fetch = true
+	c.upto = min(x.Upto, rm.log.Committed())
+	c.at = min(x.After, c.upto)
+	l.ready(c)
+	return nil
+}
+
+// members takes how many conns of the router are in its rooms. The frame needs
+// no credit, so it may come before the Attach that it is about.
+func (l *Lane) members(p *part, r *Peer, body []byte) error {
+	x, err := proto.ParseBatch(body)
+	if err != nil {
+		return err
+	}
+	for name, count, ok := x.NextMembers(); ok; name, count, ok = x.NextMembers() {
+		rm, err := l.find(p, name)
+		if err != nil {
+			return err
+		}
+		if rm != nil {
+			if c := rm.cursorOf(r); c != nil {
+				c.members = count
+				continue
+			}
+		}
+		r.countEarly(name, count)
+	}
+	return x.Err()
+}
+
+func (r *Peer) countEarly(name []byte, count uint32) {
+	if count == 0 {
+		delete(r.early, string(name))
+		return
+	}
+	if r.early == nil {
+		r.early = make(map[string]uint32)
+	}
+	if len(r.early) < maxEarly {
+		r.early[string(name)] = count
+	}
+}
+
+func (l *Lane) answer(r *Peer, a answer) error {
+	if len(r.answers) >= maxAnswers {
+		return errAnswers
+	}
+	r.answers = append(r.answers, a)
+	l.list(r)
+	return nil
+}
+
+// cursorOf is the live cursor of a peer.
+func (rm *roomState) cursorOf(r *Peer) *cursor {
+	for c := rm.cursors; c != nil; c = c.later {
+		if c.peer == r && !c.fetch {
+			return c
+		}
+	}
+	return nil
+}
+
+func (l *Lane) addCursor(rm *roomState, r *Peer) *cursor {
+	c := &cursor{room: rm, peer: r, peerNext: r.cursors}
+	if r.cursors != nil {
+		r.cursors.peerPrev = c
+	}
+	r.cursors = c
+	at := &rm.cursors
+	for *at != nil {
+		at = &(*at).later
+	}
+	*at = c
+	return c
+}
+
+// removeCursor takes a cursor away from its room and its peer.
+func (l *Lane) removeCursor(c *cursor) {
+	l.unready(c)
+	r, rm := c.peer, c.room
+	if c.fetch {
+		r.fetches--
+	}
+	if c.peerPrev != nil {
+		c.peerPrev.peerNext = c.peerNext
+	} else {
+		r.cursors = c.peerNext
+	}
+	if c.peerNext != nil {
+		c.peerNext.peerPrev = c.peerPrev
+	}
+	at := &rm.cursors
+	for *at != c {
+		at = &(*at).later
+	}
+	*at = c.later
+	if rm.cursors == nil {
+		rm.touched = l.logTime(rm.part)
+		if rm.bucket == 0 {
+			l.schedule(rm)
+		}
+	}
+}
+
+// ready puts a cursor at the end of those that its peer is to be served.
+func (l *Lane) ready(c *cursor) {
+	r := c.peer
+	if c.queued || r.down {
+		return
+	}
+	c.queued = true
+	c.prev = r.last
+	if r.last != nil {
+		r.last.next = c
+	} else {
+		r.first = c
+	}
+	r.last = c
+	l.list(r)
+}
+
+func (l *Lane) unready(c *cursor) {
+	r := c.peer
+	if !c.queued || r.down {
+		return
+	}
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		r.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	} else {
+		r.last = c.prev
+	}
+	c.prev, c.next, c.queued = nil, nil, false
+}

@@ -1,0 +1,186 @@
+package partition
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+func TestPublishIsAcknowledgedAndDelivered(t *testing.T) {
+	g := newRig(t, Config{})
+	r1, r2 := g.up("r1"), g.up("r2")
+	g.attach(r1, "lobby")
+	g.attach(r2, "lobby")
+	g.publish(r1, pub(1, 1, "lobby", "a"))
+	g.publish(r1, pub(2, 1, "lobby", "b"))
+	g.want("acks", g.control(r1), "ack 2 t1")
+	g.want("publisher's router", g.data(r1), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a#9 b#9")
+	g.want("other router", g.data(r2), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a b")
+	if d := g.l.Dirty(nil); len(d) != 0 {
+		t.Errorf("%d peers are dirty with nothing to send", len(d))
+	}
+}
+
+// TestSeqs is rule R8: each row is what one router sends, and what it is told.
+func TestSeqs(t *testing.T) {
+	type send struct{ seq, base proto.Seq }
+	tests := []struct {
+		name  string
+		sends []send
+		told  []string
+		log   string // what a listener hears, by seq
+	}{
+		{"in order", []send{{1, 1}, {2, 1}, {3, 1}}, []string{"ack 3 t1"}, "1 2 3"},
+		{"unknown router begins at its base", []send{{57, 57}, {58, 57}}, []string{"ack 58 t1"}, "57 58"},
+		{"unknown router, above its base", []send{{58, 57}}, []string{"expect t1 57"}, ""},
+		{"known router, seq is base but not next", []send{{1, 1}, {9, 9}}, []string{"ack 1 t1", "expect t1 2"}, "1"},
+		{"repeated", []send{{1, 1}, {1, 1}, {2, 1}, {1, 1}}, []string{"ack 2 t1"}, "1 2"},
+		{"one gap is told once", []send{{1, 1}, {3, 1}, {4, 1}, {5, 1}}, []string{"ack 1 t1", "expect t1 2"}, "1"},
+		{"gap filled before anyone is told", []send{{1, 1}, {3, 1}, {2, 1}, {3, 1}}, []string{"ack 3 t1"}, "1 2 3"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			g := newRig(t, Config{})
+			r, ear := g.up("r1"), g.up("ear")
+			g.attach(ear, "lobby")
+			g.data(ear)
+			for _, s := range tt.sends {
+				g.publish(r, pub(s.seq, s.base, "lobby", strconv.Itoa(int(s.seq))))
+			}
+			g.want("told", g.control(r), tt.told...)
+			if tt.log == "" {
+				g.want("heard", g.data(ear))
+			} else {
+				g.want("heard", g.data(ear), "deliver lobby e1.1 "+tt.log)
+			}
+		})
+	}
+}
+
+func TestExpectIsToldAgainWhenTheRouterBeganAgain(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	for _, seq := range []proto.Seq{2, 3} {
+		g.publish(r, pub(seq, 1, "lobby", "x"))
+	}
+	g.want("first pass", g.control(r), "expect t1 1")
+	g.publish(r, pub(4, 1, "lobby", "x"))
+	g.want("what was on its way", g.control(r))
+	g.publish(r, pub(2, 1, "lobby", "x"))
+	g.want("second pass, lost again", g.control(r), "expect t1 1")
+}
+
+func TestExpectIsToldAgainOnANewLink(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.say(r, "lobby", "a")
+	g.publish(r, pub(3, 1, "lobby", "x"))
+	g.l.RouterDown(r)
+	r = g.up("r1")
+	g.publish(r, pub(4, 1, "lobby", "x"))
+	g.want("on the new link", g.control(r), "expect t1 2")
+	g.publish(r, pub(1, 1, "lobby", "a"))
+	g.want("what it knew stays", g.control(r), "ack 1 t1")
+}
+
+func TestRefusalsUseUpTheirSeq(t *testing.T) {
+	g := newRig(t, Config{MaxMessage: 10, Rooms: 1})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.publish(r, pub(1, 1, "lobby", "a"))
+	g.publish(r, pub(2, 1, "lobby", "more than ten"))
+	g.publish(r, pub(3, 1, "bad\nname", "b"))
+	g.publish(r, pub(4, 1, "another", "c"))
+	void := pub(5, 1, "lobby", "")
+	void.Kind = proto.KindVoid
+	g.publish(r, void)
+	g.publish(r, pub(6, 1, "lobby", "d"))
+	g.want("acks", g.control(r), "ack 6 t1 2:too_big 3:bad_room 4:full")
+	g.want("heard", g.data(r), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a#9 d#9")
+
+	g.publish(r, pub(3, 1, "bad\nname", "b"))
+	g.publish(r, pub(6, 1, "lobby", "d"))
+	g.want("acks of repeats", g.control(r), "ack 6 t1 3:bad_room")
+	if s := g.l.Stats(); s.Published != 2 || s.Refused != 3 || s.Repeated != 2 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestManyRefusalsTakeSeveralAcks(t *testing.T) {
+	g := newRig(t, Config{MaxMessage: 1})
+	r := g.up("r1")
+	const n = proto.MaxResults + 10
+	for seq := proto.Seq(1); seq <= n; seq++ {
+		g.publish(r, pub(seq, 1, "lobby", "xx"))
+	}
+	acks := g.control(r)
+	if len(acks) != 2 || !strings.HasPrefix(acks[0], "ack "+strconv.Itoa(proto.MaxResults)+" t1 1:") || !strings.HasPrefix(acks[1], "ack "+strconv.Itoa(n)+" t1") {
+		t.Errorf("%d acks", len(acks))
+	}
+	if pub := r.router.pubs[0]; len(pub.refused) != maxRefused {
+		t.Errorf("%d refusals are remembered", len(pub.refused))
+	}
+}
+
+// TestEntriesCommitLater is what followers will make of it: appended is not
+// acknowledged, and heard by nobody.
+func TestEntriesCommitLater(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.data(r)
+	p := &g.l.parts[0]
+	rm := g.l.rooms["lobby"]
+	pb := &publisher{peer: r}
+	for seq := proto.Seq(1); seq <= 3; seq++ {
+		x := pub(seq, 1, "lobby", strconv.Itoa(int(seq)))
+		m := message(x, r.router.ref, 0)
+		g.l.append(p, entry{room: rm, offset: g.l.store.Append(&rm.log, &m), pub: pb, seq: seq})
+	}
+	r.router.pubs[0] = pb
+	g.want("acks before the commit", g.control(r))
+	g.want("heard before the commit", g.data(r))
+	g.attach(r, "lobby e1.2")
+	g.want("a position that waits for the commit", g.data(r), "attached lobby e1.2 first 1 whole")
+	g.l.commit(p, 2)
+	g.want("acks", g.control(r), "ack 2 t1")
+	g.want("heard", g.data(r))
+	g.l.commit(p, 3)
+	g.want("acks", g.control(r), "ack 3 t1")
+	g.want("heard", g.data(r), "deliver lobby e1.3 3#9")
+	if len(p.log) != 0 {
+		t.Errorf("%d entries are left", len(p.log))
+	}
+}
+
+func TestPublisherIsForgottenTenMinutesAfterItsRouterLeft(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.say(r, "lobby", "a", "b")
+	g.l.RouterDown(r)
+	g.l.RouterGone(routerName("r1"))
+	g.pass(9 * time.Minute)
+	r = g.up("r1") // a false verdict
+	g.publish(r, pub(2, 2, "lobby", "b"))
+	g.want("still known", g.control(r), "ack 2 t1")
+
+	g.l.RouterDown(r)
+	g.l.RouterGone(routerName("r1"))
+	g.pass(11 * time.Minute)
+	if len(g.l.all) != 0 || len(g.l.routers) != 0 {
+		t.Fatalf("%d routers are known", len(g.l.all))
+	}
+}
+
+func TestRoutersAreBounded(t *testing.T) {
+	g := newRig(t, Config{})
+	for i := range maxRouters + 10 {
+		g.l.RouterDown(g.up("r" + strconv.Itoa(i)))
+	}
+	if len(g.l.all) != maxRouters || len(g.l.routers) != maxRouters {
+		t.Errorf("%d routers are remembered", len(g.l.all))
+	}
+}

@@ -1,0 +1,164 @@
+package partition
+
+import (
+	"slices"
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// heldFrame is a frame of a term that the Table has not told yet.
+type heldFrame struct {
+	peer *Peer
+	typ  proto.FrameType
+	term proto.Term
+	body []byte
+}
+
+// hold is a peer that was told to keep its publishes, from seq on.
+type hold struct {
+	peer *Peer
+	term proto.Term
+	seq  proto.Seq
+}
+
+// SetTable tells the lane what the Table says of a partition. Rows that are not
+// news are ignored, and so are partitions of other lanes. A partition that
+// is gained begins with no rooms: epochs are minted when rooms are asked for.
+// One that is lost is dropped. One that stays keeps everything. Followers have
+// no part in what is committed yet: an entry commits when it is appended.
+func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.NodeName, term proto.Term, now time.Time) {
+	l.advance(now)
+	p := l.part(number)
+	owned := owner == l.cfg.Self && owner != ""
+	if p == nil || term < p.term || term == p.term && owned == p.owned {
+		return
+	}
+	p.term = term
+	switch {
+	case owned && !p.owned:
+		p.owned, p.start, p.index = true, l.now, 0
+		l.stats.Owned++
+	case !owned && p.owned:
+		p.owned = false
+		l.stats.Owned--
+		l.drop(p)
+	}
+	p.settled = l.now + settleAge
+	l.release(p)
+}
+
+// drop forgets all rooms and publishers of a partition. Who was attached is
+// told that it moved.
+func (l *Lane) drop(p *part) {
+	for rm := p.first; rm != nil; rm = p.first {
+		for c := rm.cursors; c != nil; c = rm.cursors {
+			l.note(c.peer, p, noteMoved)
+			l.removeCursor(c)
+		}
+		l.forget(rm)
+	}
+	for _, r := range l.all {
+		r.pubs[p.local] = nil
+	}
+	clear(p.log)
+	p.log = p.log[:0]
+}
+
+// hold keeps a frame of a higher term until SetTable tells that term.
+func (l *Lane) hold(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
+	most := 2
+	if typ == proto.FramePublish {
+		most = 1
+		if i := p.holding(r); i >= 0 {
+			l.stats.HeldDropped++
+			return nil // its order is kept: nothing behind a dropped one is taken
+		}
+	}
+	if p.heldBytes+len(body) <= most*maxHeld && l.heldAll+len(body) <= most*maxHeldAll {
+		if len(p.held) == 0 {
+			l.waiting++
+		}
+		p.held = append(p.held, heldFrame{peer: r, typ: typ, term: term, body: slices.Clone(body)})
+		p.heldBytes += heldSize(body)
+		l.heldAll += heldSize(body)
+		l.stats.Held++
+		return nil
+	}
+	if typ != proto.FramePublish {
+		return broke("hold", errHeld)
+	}
+	x, err := proto.ParsePublish(body)
+	if err != nil {
+		return broke("hold", err)
+	}
+	p.holds = append(p.holds, hold{peer: r, term: term, seq: x.Seq})
+	l.stats.HeldDropped++
+	l.note(r, p, noteHold)
+	return nil
+}
+
+// heldSize is what a held frame counts: its body and some for bookkeeping.
+func heldSize(body []byte) int { return len(body) + 64 }
+
+func (p *part) holding(r *Peer) int {
+	return slices.IndexFunc(p.holds, func(h hold) bool { return h.peer == r })
+}
+
+func (p *part) tellHold(r *Peer, b []byte) []byte {
+	i := p.holding(r)
+	if i < 0 {
+		return b // it may go already
+	}
+	h := p.holds[i]
+	return proto.AppendSignal(b, proto.FrameHold, proto.Signal{Partition: p.number, Term: h.term, Seq: h.seq})
+}
+
+// release takes the held frames that are of the present term now, in order,
+// and lets those go who were told to hold.
+func (l *Lane) release(p *part) {
+	if len(p.held) > 0 {
+		held := p.held
+		p.held = nil
+		l.heldAll -= p.heldBytes
+		p.heldBytes = 0
+		l.waiting--
+		for _, h := range held {
+			if h.peer.down || h.peer.broken != nil {
+				continue
+			}
+			if err := l.frame(h.peer, h.typ, h.body); err != nil {
+				h.peer.broken = err
+			}
+		}
+	}
+	p.holds = slices.DeleteFunc(p.holds, func(h hold) bool {
+		if h.term > p.term {
+			return false
+		}
+		l.note(h.peer, p, noteGo)
+		return true
+	})
+}
+
+// dropHeld forgets what is held of a peer that is down.
+func (l *Lane) dropHeld(p *part, r *Peer) {
+	p.holds = slices.DeleteFunc(p.holds, func(h hold) bool { return h.peer == r })
+	if len(p.held) == 0 {
+		return
+	}
+	p.held = slices.DeleteFunc(p.held, func(h heldFrame) bool {
+		if h.peer == r {
+			p.heldBytes -= heldSize(h.body)
+			l.heldAll -= heldSize(h.body)
+		}
+		return h.peer == r
+	})
+	if len(p.held) == 0 {
+		l.waiting--
+	}
+}
+
+// NeedTable reports whether frames are held that speak of terms which SetTable
+// has not told yet: the Table is to be fetched.
+func (l *Lane) NeedTable() bool { return l.waiting > 0 }

@@ -1,0 +1,228 @@
+package partition
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/roomring/roomring/proto"
+)
+
+const stranger proto.NodeName = "s2/0000000000002"
+
+func (g *rig) table(owner proto.NodeName, term proto.Term) {
+	g.l.SetTable(0, owner, nil, term, g.now)
+}
+
+func inTerm(t proto.Term, x *proto.Publish) *proto.Publish {
+	x.Term = t
+	return x
+}
+
+func TestOldTermIsFenced(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.table(self, 3)
+	for seq := proto.Seq(1); seq <= 3; seq++ {
+		g.publish(r, inTerm(2, pub(seq, 1, "lobby", "x")))
+	}
+	g.want("told once", g.control(r), "fenced t3")
+	if len(g.l.rooms) != 0 {
+		t.Error("a publish of an old term was applied")
+	}
+}
+
+func TestNotMineIsMoved(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.table(stranger, 2)
+	g.publish(r, inTerm(2, pub(1, 1, "lobby", "x")))
+	g.must(r, attachFrame(2, "lobby"))
+	g.want("told once", g.control(r), "moved t2")
+	g.want("data", g.data(r))
+	g.publish(r, inTerm(2, pub(1, 1, "lobby", "x")))
+	g.want("told again in the next turn", g.control(r), "moved t2")
+}
+
+func TestLostPartitionIsDropped(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a")
+	check(t, g.fetch(r, "lobby", 1, 0, 1))
+	g.table(stranger, 2)
+	g.want("told", g.control(r), "moved t2")
+	g.want("data", g.data(r))
+	if s := g.l.Stats(); s.Rooms != 0 || s.HistoryBytes != 0 || s.Owned != 0 || r.cursors != nil {
+		t.Errorf("something is left: %+v", s)
+	}
+	g.table(self, 3)
+	g.must(r, attachFrame(3, "lobby e1.1"))
+	g.publish(r, inTerm(3, pub(2, 2, "lobby", "b")))
+	g.want("gained again", g.control(r), "ack 2 t3")
+	g.want("with a new epoch", g.data(r), "attached lobby e2.0 first 1 reset", "deliver lobby e2.1 b#9")
+}
+
+func TestHigherTermOfTheSameOwnerKeepsAll(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a")
+	g.data(r)
+	g.control(r)
+	g.table(self, 2)
+	g.publish(r, inTerm(2, pub(1, 1, "lobby", "a")))
+	g.publish(r, inTerm(2, pub(2, 1, "lobby", "b")))
+	g.want("acks", g.control(r), "ack 2 t2")
+	g.want("heard", g.data(r), "deliver lobby e1.2 b#9")
+	g.table(stranger, 1)
+	if s := g.l.Stats(); s.Owned != 1 {
+		t.Error("an older row was taken")
+	}
+}
+
+// TestLastWordOfOneTerm: without raft, a split may have made two rows of one
+// term. Then the Table's last word counts.
+func TestLastWordOfOneTerm(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.table(stranger, 1)
+	g.want("told", g.control(r), "moved t1")
+	g.table(self, 1)
+	g.attach(r, "lobby")
+	g.want("heard", g.data(r), "attached lobby e2.0 first 1 whole")
+}
+
+func TestHigherTermIsHeld(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.must(r, attachFrame(2, "lobby"))
+	g.publish(r, inTerm(2, pub(1, 1, "lobby", "a")))
+	g.publish(r, inTerm(3, pub(2, 1, "lobby", "b")))
+	g.want("told", g.control(r))
+	if !g.l.NeedTable() {
+		t.Fatal("the table is not asked for")
+	}
+	g.table(self, 2)
+	g.want("term 2", g.control(r), "ack 1 t2")
+	g.want("term 2", g.data(r), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a#9")
+	if !g.l.NeedTable() {
+		t.Fatal("a frame of term 3 is held, and the table not asked for")
+	}
+	g.table(self, 3)
+	g.want("term 3", g.control(r), "ack 2 t3")
+	if g.l.NeedTable() || g.l.Stats().HeldBytes != 0 {
+		t.Error("something is still held")
+	}
+}
+
+func TestHeldForTheWrongOwnerIsMoved(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.must(r, attachFrame(2, "lobby"))
+	g.table(stranger, 2)
+	g.want("told", g.control(r), "moved t2")
+}
+
+func TestHeldIsBounded(t *testing.T) {
+	g := newRig(t, Config{})
+	r, r2 := g.up("r1"), g.up("r2")
+	payload := strings.Repeat("x", 10_000)
+	for seq := proto.Seq(1); seq <= 200; seq++ {
+		g.publish(r, inTerm(2, pub(seq, 1, "lobby", payload)))
+	}
+	s := g.l.Stats()
+	if s.HeldBytes > maxHeld+len(payload)+200 || s.HeldDropped == 0 {
+		t.Fatalf("stats %+v", s)
+	}
+	first := 200 - int(s.HeldDropped) + 1
+	have := g.control(r)
+	if len(have) != 1 || !strings.HasPrefix(have[0], "hold t2 10") {
+		t.Fatalf("told %v, want hold from %d", have, first)
+	}
+	dropped := g.l.Stats().HeldDropped
+	g.publish(r, inTerm(2, pub(201, 1, "lobby", "small")))
+	if g.l.Stats().HeldDropped != dropped+1 {
+		t.Error("what comes behind a dropped publish was held")
+	}
+	g.must(r, attachFrame(2, "lobby")) // others have room of their own
+	g.l.RouterDown(r2)
+	g.table(self, 2)
+	have = g.control(r)
+	if len(have) != 2 || !strings.HasPrefix(have[0], "ack 10") || have[1] != "go t2" {
+		t.Errorf("told %v", have)
+	}
+	for seq := proto.Seq(first); seq <= 200; seq++ {
+		g.publish(r, inTerm(2, pub(seq, 1, "lobby", payload)))
+	}
+	g.want("and sends them again", g.control(r), "ack 200 t2")
+
+	var err error
+	for i := 0; err == nil && i < 100_000; i++ {
+		err = g.send(r, attachFrame(9, strings.Repeat("x", 200)))
+	}
+	if err == nil || g.l.Stats().HeldBytes > 2*maxHeld+1000 {
+		t.Errorf("%d bytes are held, error %v", g.l.Stats().HeldBytes, err)
+	}
+	g.l.RouterDown(r)
+	if g.l.NeedTable() || g.l.Stats().HeldBytes != 0 {
+		t.Error("what a link that is down had sent is still held")
+	}
+}
+
+func TestHeldFrameThatBreaksTheProtocol(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	bad := attachFrame(2, "lobby")
+	bad = bad[:len(bad)-3]
+	bad = proto.End(bad, 0)
+	g.must(r, bad)
+	g.table(self, 2)
+	if err := g.send(r, attachFrame(2, "lobby")); err == nil {
+		t.Error("the link lives")
+	}
+}
+
+func TestWhatBreaksTheProtocol(t *testing.T) {
+	g := newRig(t, Config{Partitions: 4, Lanes: 2})
+	there := roomIn(2, 4)
+	b, start := proto.BeginBatch(nil, proto.FrameAttach, 2, 1)
+	g.must(g.l.RouterUp("r2/0000000000001", 2, 4), proto.End(proto.AppendAttachEntry(b, there, proto.Epoch{}, 0), start))
+	other := roomIn(2, 4) + "?"
+	for proto.PartitionOfString(other, 4) != 2 {
+		other += "?"
+	}
+	tests := []struct {
+		name  string
+		frame []byte
+		want  error
+	}{
+		{"no body", proto.AppendEmpty(nil, proto.FrameAttach), proto.ErrShort},
+		{"a frame for routers", proto.AppendAck(nil, 0, 1, 1, nil), errType},
+		{"another lane's partition", proto.AppendPublish(nil, &proto.Publish{Partition: 1, Term: 1, Seq: 1, Base: 1, Room: []byte("x")}), errLane},
+		{"no such partition", proto.AppendPublish(nil, &proto.Publish{Partition: 4, Term: 1, Seq: 1, Base: 1, Room: []byte("x")}), errLane},
+		{"wrong link", proto.AppendPublish(nil, &proto.Publish{Partition: 2, Term: 1, Seq: 1, Base: 1, Room: []byte("x")}), errLink},
+		{"base above seq", proto.AppendPublish(nil, &proto.Publish{Partition: 0, Term: 1, Seq: 1, Base: 2, Room: []byte("x")}), proto.ErrValue},
+		{"room of another partition", attachFrame(1, other), errRoom},
+		{"room that another partition has", attachFrame(1, there), errRoom},
+		{"fetch of it", proto.AppendFetch(nil, &proto.Fetch{Term: 1, Room: []byte(there), Upto: 1}), errRoom},
+	}
+	for _, tt := range tests {
+		r := g.l.RouterUp("r1/0000000000001", 0, 4)
+		err := g.send(r, tt.frame)
+		var e *proto.Error
+		if !errors.Is(err, tt.want) || !errors.As(err, &e) || e.Code != proto.Malformed {
+			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// roomIn finds a name that lives in a partition.
+func roomIn(p proto.Partition, partitions int) string {
+	for name := "room"; ; name += "x" {
+		if proto.PartitionOfString(name, partitions) == p {
+			return name
+		}
+	}
+}

@@ -1,0 +1,210 @@
+package room
+
+import (
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// Message is one message on its way into a log.
+type Message struct {
+	Kind      proto.Kind // text or binary
+	Publisher uint32     // who published it, in the caller's own numbering
+	Conn      uint64     // the publishing conn there; told to that publisher alone
+	At        time.Duration
+	Payload   []byte
+}
+
+// Log is the log of one room. It takes 48 bytes while nothing is kept. It must
+// not be copied or moved after the first Append.
+//
+// Invariant: offsets are gapless: the next message gets Head + 1, and what is
+// kept are the messages First to Head, all of them.
+type Log struct {
+	epoch     proto.Epoch
+	head      proto.Offset
+	committed proto.Offset
+	kept      *kept // nil while nothing is
+}
+
+// kept is what is kept of a log.
+type kept struct {
+	first   proto.Offset // lowest kept
+	history proto.Offset // lowest that is history: what is below is live window
+
+	bytes        int64 // payloads from first on
+	historyBytes int64 // payloads from history on
+	memory       int64 // bytes of the chunks
+
+	oldest, newest *chunk
+	historyChunk   *chunk // has history; nil when history is head + 1
+}
+
+// Init begins a log: it has the given epoch and no messages.
+func (l *Log) Init(e proto.Epoch) { *l = Log{epoch: e} }
+
+// Epoch is this life of the room.
+func (l *Log) Epoch() proto.Epoch { return l.epoch }
+
+// Head is the offset of the last message, committed or not; 0 before the first.
+func (l *Log) Head() proto.Offset { return l.head }
+
+// Committed is the offset of the last message that may be read.
+func (l *Log) Committed() proto.Offset { return l.committed }
+
+// First is the lowest kept offset, Head + 1 when nothing is kept.
+func (l *Log) First() proto.Offset {
+	if l.kept == nil {
+		return l.head + 1
+	}
+	return l.kept.first
+}
+
+// Kept is the number of messages kept.
+func (l *Log) Kept() int { return int(l.head + 1 - l.First()) }
+
+// Bytes is the size of the payloads kept.
+func (l *Log) Bytes() int64 {
+	if l.kept == nil {
+		return 0
+	}
+	return l.kept.bytes
+}
+
+// Append puts a message at the end of l and returns its offset. It may be read
+// once it is committed. Messages must come in the order of their times. To
+// stay within the store's total, the oldest chunk of any log may go.
+func (s *Store) Append(l *Log, m *Message) proto.Offset {
+	need := proto.MessageSize(len(m.Payload)) + slotSize
+	if l.kept == nil || !l.kept.newest.fits(need) {
+		s.grow(l, need)
+	}
+	k := l.kept
+	l.head++
+	if k.historyChunk == nil {
+		k.historyChunk = k.newest
+	}
+	k.newest.push(m)
+	k.bytes += int64(len(m.Payload))
+	k.historyBytes += int64(len(m.Payload))
+	return l.head
+}
+
+// grow gives l a new chunk.
+func (s *Store) grow(l *Log, need int) {
+	c := s.take(max(need, l.chunkSize()))
+	if l.kept == nil { // only now: making room may have emptied l
+		l.kept = &kept{first: l.head + 1, history: l.head + 1}
+	}
+	k := l.kept
+	c.log, c.first, c.prev = l, l.head+1, k.newest
+	if k.newest != nil {
+		k.newest.next = c
+	} else {
+		k.oldest = c
+	}
+	k.newest = c
+	k.memory += int64(len(c.buf))
+}
+
+// chunkSize is what the next chunk of l should have. Chunks grow with the log,
+// so that a small room costs little and a busy one has few chunks: between an
+// eighth and a half of what it has, so at most a third is not used yet. Within
+// that the size stays, so that what a steady log gives back is what it takes.
+func (l *Log) chunkSize() int {
+	if l.kept == nil {
+		return minChunk
+	}
+	size, all := int64(len(l.kept.newest.buf)), l.kept.memory
+	if size > all/2 || size < all/8 {
+		size = all / 4
+	}
+	return int(min(max(size, minChunk), maxChunk))
+}
+
+// Commit lets the messages up to offset be read, and drops what need not be
+// kept any more at log time now.
+func (s *Store) Commit(l *Log, upto proto.Offset, now time.Duration) {
+	l.committed = max(l.committed, min(upto, l.head))
+	s.Trim(l, now)
+}
+
+// Trim drops what need not be kept any more at log time now. What is not
+// committed stays.
+func (s *Store) Trim(l *Log, now time.Duration) {
+	for l.kept != nil && l.kept.history <= l.committed && s.pastHistory(l, now) {
+		s.passHistory(l)
+	}
+	for l.kept != nil && l.kept.first < l.kept.history && s.pastWindow(l, now) {
+		s.dropFirst(l)
+	}
+}
+
+func (s *Store) pastHistory(l *Log, now time.Duration) bool {
+	k := l.kept
+	return l.head+1-k.history > proto.Offset(s.cfg.HistoryMessages) ||
+		k.historyBytes > int64(s.cfg.HistoryBytes) ||
+		now-k.historyChunk.at(int(k.history-k.historyChunk.first)) >= s.cfg.HistoryAge
+}
+
+func (s *Store) pastWindow(l *Log, now time.Duration) bool {
+	k := l.kept
+	return now-k.oldest.at(int(k.first-k.oldest.first)) >= s.cfg.WindowAge ||
+		k.bytes+messageCost*int64(l.Kept()) > int64(s.cfg.WindowBytes) ||
+		s.window > s.cfg.WindowTotal
+}
+
+// passHistory moves the oldest message of the history to the live window.
+func (s *Store) passHistory(l *Log) {
+	k := l.kept
+	c := k.historyChunk
+	size := int64(c.payloadSize(int(k.history - c.first)))
+	k.historyBytes -= size
+	s.window += size + messageCost
+	if k.history == c.last() {
+		k.historyChunk = c.next
+	}
+	k.history++
+}
+
+// dropFirst drops the oldest message that is kept.
+func (s *Store) dropFirst(l *Log) {
+	k := l.kept
+	if k.history == k.first {
+		s.passHistory(l)
+	}
+	c := k.oldest
+	size := int64(c.payloadSize(int(k.first - c.first)))
+	k.bytes -= size
+	s.window -= size + messageCost
+	done := k.first == c.last()
+	k.first++
+	if !done {
+		return
+	}
+	k.oldest = c.next
+	if c.next != nil {
+		c.next.prev = nil
+	} else {
+		l.kept = nil
+	}
+	k.memory -= int64(len(c.buf))
+	s.give(c)
+}
+
+// Windowed reports whether messages beyond history are kept: they go sooner.
+func (l *Log) Windowed() bool { return l.kept != nil && l.kept.first < l.kept.history }
+
+// NextTrim is the log time at which Trim will have something to do because of
+// age alone; false when nothing is kept.
+func (s *Store) NextTrim(l *Log) (time.Duration, bool) {
+	k := l.kept
+	if k == nil {
+		return 0, false
+	}
+	at := k.oldest.at(int(k.first - k.oldest.first))
+	if k.first < k.history {
+		return at + s.cfg.WindowAge, true
+	}
+	return at + max(s.cfg.HistoryAge, s.cfg.WindowAge), true
+}

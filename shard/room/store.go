@@ -1,0 +1,177 @@
+package room
+
+import (
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// Config says what logs keep. The zero value has the defaults.
+type Config struct {
+	// HistoryMessages, HistoryBytes (of payload) and HistoryAge: a message is
+	// history while it satisfies all three. If zero, 1000, 1 MiB, 5 minutes.
+	HistoryMessages int
+	HistoryBytes    int
+	HistoryAge      time.Duration
+	// WindowAge: younger messages are kept beyond history, as long as the log
+	// takes no more than WindowBytes, bookkeeping included. If zero, 10 seconds
+	// and 8 MiB; negative means no window.
+	WindowAge   time.Duration
+	WindowBytes int
+	// WindowTotal bounds what all logs together keep beyond history, in bytes:
+	// over it, a log that grows gives up its own window. If zero, a quarter of
+	// Total.
+	WindowTotal int64
+	// Total bounds the memory of all logs, in bytes: over it, the oldest chunk
+	// of all goes first. If zero, 256 MiB; at least 1 MiB.
+	Total int64
+}
+
+func (c Config) withDefaults() Config {
+	c.HistoryMessages = orDefault(c.HistoryMessages, 1000)
+	c.HistoryBytes = orDefault(c.HistoryBytes, 1<<20)
+	c.HistoryAge = orDefault(c.HistoryAge, 5*time.Minute)
+	c.WindowAge = orDefault(c.WindowAge, 10*time.Second)
+	c.WindowBytes = orDefault(c.WindowBytes, 8<<20)
+	c.Total = max(orDefault(c.Total, 256<<20), 1<<20)
+	c.WindowTotal = orDefault(c.WindowTotal, c.Total/4)
+	return c
+}
+
+func orDefault[T int | int64 | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return v
+}
+
+// Store is the memory of all logs of one lane. A log belongs to the store that
+// first appended to it.
+type Store struct {
+	cfg Config
+
+	oldest, newest *chunk // all chunks in use, by creation
+	bytes          int64  // of the chunks in use, bookkeeping included
+	window         int64  // of what logs keep beyond history
+
+	free      [classes]*chunk
+	freeBytes int64 // at most an eighth of Total
+	takes     uint64
+	taken     [classes]uint64 // takes when the last of that size was taken
+	shed      uint64
+}
+
+// NewStore makes an empty store.
+func NewStore(cfg Config) *Store { return &Store{cfg: cfg.withDefaults()} }
+
+// Bytes is the memory that logs use now.
+func (s *Store) Bytes() int64 { return s.bytes }
+
+// Shed counts the chunks that went because of Total, not of their age.
+func (s *Store) Shed() uint64 { return s.shed }
+
+// take returns a chunk for size bytes at least, from the free list if it can.
+// Before that it makes room, which may drop chunks of any log.
+func (s *Store) take(size int) *chunk {
+	class := classFor(size)
+	if class != oversize {
+		size = minChunk << class
+	}
+	cost := int64(size) + chunkHead
+	s.takes++
+	if class != oversize {
+		s.taken[class] = s.takes
+	}
+	for s.bytes+cost > s.cfg.Total && s.shedOldest() {
+	}
+	if class != oversize && s.free[class] != nil {
+		c := s.pop(class)
+		s.enlist(c, cost)
+		return c
+	}
+	if s.bytes+s.freeBytes+cost > s.cfg.Total {
+		s.free, s.freeBytes = [classes]*chunk{}, 0 // what is free is of no use here
+	}
+	c := &chunk{buf: make([]byte, size), class: class}
+	s.enlist(c, cost)
+	return c
+}
+
+func (s *Store) enlist(c *chunk, cost int64) {
+	s.bytes += cost
+	c.older = s.newest
+	if s.newest != nil {
+		s.newest.newer = c
+	} else {
+		s.oldest = c
+	}
+	s.newest = c
+}
+
+// give takes a chunk back that no log has any more.
+func (s *Store) give(c *chunk) {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		s.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		s.newest = c.older
+	}
+	cost := int64(len(c.buf)) + chunkHead
+	s.bytes -= cost
+	if c.class == oversize {
+		return
+	}
+	*c = chunk{buf: c.buf, class: c.class, next: s.free[c.class]}
+	s.free[c.class] = c
+	s.freeBytes += cost
+	for s.freeBytes > s.cfg.Total/8 {
+		s.pop(s.stalest())
+	}
+}
+
+func (s *Store) pop(class int32) *chunk {
+	c := s.free[class]
+	s.free[class], c.next = c.next, nil
+	s.freeBytes -= int64(len(c.buf)) + chunkHead
+	return c
+}
+
+// stalest is the size of free chunks that was not asked for the longest: else
+// sizes that nobody takes any more fill the list.
+func (s *Store) stalest() int32 {
+	class := int32(oversize)
+	for k := range int32(classes) {
+		if s.free[k] != nil && (class == oversize || s.taken[k] < s.taken[class]) {
+			class = k
+		}
+	}
+	return class
+}
+
+// shedOldest drops the oldest chunk of all. It reports false when there is
+// none, or when it holds what is not committed yet: that is bounded by who
+// commits.
+func (s *Store) shedOldest() bool {
+	c := s.oldest
+	if c == nil || c.last() > c.log.committed {
+		return false
+	}
+	s.dropTo(c.log, c.last()+1)
+	s.shed++
+	return true
+}
+
+// Release gives the memory of a log back. The log is empty then and goes on
+// behind its head.
+func (s *Store) Release(l *Log) { s.dropTo(l, l.head+1) }
+
+// dropTo drops all kept messages of l below first.
+func (s *Store) dropTo(l *Log, first proto.Offset) {
+	for l.kept != nil && l.kept.first < first {
+		s.dropFirst(l)
+	}
+}
