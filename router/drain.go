@@ -1,0 +1,88 @@
+package router
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/roomring/roomring/router/websocket"
+)
+
+// drain is a lane's closing down.
+type drain struct {
+	began time.Time // zero: not draining
+	total int       // how many there were to tell
+}
+
+// Drain stops accepting, answers new handshakes 503 draining, and closes the
+// conns one by one with 1012, evenly over DrainTime: clients that all came back
+// at once would only move the load. It returns when they are gone, at the
+// latest CloseTime after the last was told, or with ctx.
+func (r *Router) Drain(ctx context.Context) error {
+	r.draining.Store(true)
+	for _, l := range r.lanes {
+		if err := l.ask(ctx, l.startDrain); err != nil {
+			return err
+		}
+	}
+	if ln := r.listener.Load(); ln != nil {
+		(*ln).Close() // so that who comes now is refused at once, and tries another
+	}
+	every := time.NewTicker(wheelTick / 5)
+	defer every.Stop()
+	for r.conns.Load() > 0 {
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (l *lane) startDrain() {
+	l.loop.StopListening()
+	l.leaving = append([]*conn(nil), l.conns...)
+	rand.Shuffle(len(l.leaving), func(i, j int) { l.leaving[i], l.leaving[j] = l.leaving[j], l.leaving[i] })
+	l.drain = drain{began: l.loop.Now(), total: len(l.leaving)}
+	l.drainTick(l.loop.Now())
+}
+
+// drainTick tells those whose turn has come. The order is random, so the time
+// of each is too.
+func (l *lane) drainTick(now time.Time) {
+	if l.drain.began.IsZero() {
+		return
+	}
+	stay := 0
+	if over := l.router.cfg.DrainTime; over > 0 {
+		left := max(over-now.Sub(l.drain.began), 0)
+		stay = int(int64(l.drain.total) * int64(left) / int64(over))
+	}
+	for len(l.leaving) > stay {
+		c := l.leaving[len(l.leaving)-1]
+		l.leaving = l.leaving[:len(l.leaving)-1]
+		c.leave()
+	}
+	if stay == 0 { // those who were half-way in
+		for i := len(l.conns) - 1; i >= 0; i-- {
+			l.conns[i].leave()
+		}
+	}
+}
+
+// leave tells a conn to go elsewhere, once.
+func (c *conn) leave() {
+	switch c.state {
+	case stateOpen:
+		c.lane.counters.Drained++
+		c.close(closeRestart, "draining: this router is shutting down, come back through another")
+	case stateRequest:
+		c.end()
+	case stateJoining:
+		c.lane.hub.Leave(&c.member, c.lane.loop.Now())
+		c.refuse(websocket.ErrDraining)
+	}
+}
+
+const closeRestart = 1012

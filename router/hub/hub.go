@@ -1,0 +1,192 @@
+package hub
+
+import (
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// Hub is the state of one lane. It belongs to that lane's goroutine.
+type Hub struct {
+	// Set by New, then only read.
+	cfg  Config
+	sink Sink
+
+	// Time: nanoseconds since the first call.
+	start     time.Time
+	now       int64
+	swept     int64 // when old tails were last looked for
+	announced int64 // when member counts last went out
+
+	rooms   map[string]*room
+	members int          // that joined
+	parts   []*partition // by number / Lanes; nil until it has a row or a room
+	peers   map[proto.NodeName]*peer
+
+	// Work of this turn.
+	dirty  []*room   // have bytes that live members have not
+	ready  []*Member // lagging, and their socket takes more
+	doomed []*room   // nobody is in them
+	active []*outbox // links with something to send; may hold some without
+
+	// Work in time.
+	joining   []ticket  // oldest first
+	lagging   []*Member // have a cursor
+	idle      []*room   // have a chain without readers
+	again     []retry   // rooms to attach again, soonest first
+	needTable bool
+
+	// Tails: segments in order of age, and what they hold in bytes.
+	oldest, newest *segment
+	tails          int
+	building       int // bytes of fetched history that is not in a tail yet
+
+	// Unacknowledged publishes.
+	unacked int
+	full    bool      // above the bound, until at half of it
+	parked  []*Member // would go on, were it not for full
+
+	// Reused.
+	buffers  buffers
+	cursors  []*cursor
+	waits    []*wait
+	pendings [][]pending
+	line     []byte
+	name     []byte
+
+	stats Stats
+}
+
+// Stats counts what a hub did since New, and what it holds.
+type Stats struct {
+	Rooms          int    // with a member here
+	Members        int    // that joined, those with Receipts not counted
+	Waiting        int    // members not joined yet, at most; some may have left
+	Lagging        int    // members that are not at the live end
+	Tails          int    // bytes held by tails
+	Unacknowledged int    // bytes held for publishes, bookkeeping included
+	Published      uint64 // messages taken from members
+	Resent         uint64 // publishes sent a further time
+	Delivered      uint64 // messages taken from owners
+	Duplicates     uint64 // messages from owners that were known already
+	Writes         uint64 // calls of Sink.Write
+	Gaps           uint64 // gap and reset lines put into tails
+	Repairs        uint64 // rooms attached again because messages were missing
+	Fetches        uint64 // sent
+	Slow           uint64 // members closed because they fell behind
+	Expired        uint64 // publishes that could not be placed in time
+	Refused        uint64 // publishes that the owner refused
+	Ignored        uint64 // frames of another term or owner than the row's
+}
+
+// New makes an empty hub that knows no owner of anything.
+func New(cfg Config, sink Sink) *Hub {
+	cfg = cfg.withDefaults()
+	return &Hub{
+		cfg:   cfg,
+		sink:  sink,
+		rooms: make(map[string]*room),
+		parts: make([]*partition, (cfg.Partitions+cfg.Lanes-1)/cfg.Lanes),
+		peers: make(map[proto.NodeName]*peer),
+		buffers: buffers{
+			limit: cfg.Spare,
+		},
+	}
+}
+
+// clock takes the time of a call. It never runs backwards.
+func (h *Hub) clock(now time.Time) int64 {
+	if h.start.IsZero() {
+		h.start = now
+	}
+	if t := int64(now.Sub(h.start)); t > h.now {
+		h.now = t
+	}
+	return h.now
+}
+
+// Stats is a snapshot.
+func (h *Hub) Stats() Stats {
+	s := h.stats
+	s.Rooms, s.Members, s.Waiting, s.Lagging = len(h.rooms), h.members, len(h.joining), len(h.lagging)
+	s.Tails, s.Unacknowledged = h.tails, h.unacked
+	return s
+}
+
+// NeedTable reports, once, that a frame told of a newer Table than ours.
+func (h *Hub) NeedTable() bool {
+	need := h.needTable
+	h.needTable = false
+	return need
+}
+
+const (
+	sweepEvery  = int64(250 * time.Millisecond)
+	repairAfter = int64(50 * time.Millisecond)
+	refuseAfter = int64(time.Second)
+)
+
+// Tick looks after everything that is bounded in time. Call it about every
+// 50 ms.
+func (h *Hub) Tick(now time.Time) {
+	t := h.clock(now)
+	h.giveUpJoining(t)
+	for _, p := range h.parts {
+		if p != nil {
+			h.tickPartition(p, t)
+		}
+	}
+	for len(h.again) > 0 && h.again[0].at <= t {
+		r := h.again[0].room
+		h.again = h.again[1:]
+		if !r.gone {
+			h.attach(r)
+		}
+	}
+	if t-h.announced >= int64(h.cfg.MembersEvery) {
+		h.announced = t
+		h.announce()
+	}
+	if t-h.swept >= sweepEvery {
+		h.swept = t
+		h.closeStalled(t)
+		h.dropOld(t)
+		h.dropIdle(t)
+	}
+}
+
+func (h *Hub) giveUpJoining(t int64) {
+	n := 0
+	for n < len(h.joining) && (h.joining[n].at <= t || !h.joining[n].waiting()) {
+		if k := h.joining[n]; k.waiting() {
+			h.refuse(k.m, proto.Unavailable)
+		}
+		n++
+	}
+	if n > 0 {
+		h.joining = append(h.joining[:0], h.joining[n:]...)
+	}
+	if len(h.joining) == 0 && cap(h.joining) > 1024 {
+		h.joining = nil
+	}
+}
+
+func (h *Hub) refuse(m *Member, code proto.Code) {
+	h.leave(m)
+	h.sink.Refused(m, code)
+}
+
+// closeStalled ends members that took nothing for too long.
+func (h *Hub) closeStalled(t int64) {
+	for i := len(h.lagging) - 1; i >= 0; i-- {
+		if m := h.lagging[i]; t-m.cursor.moved >= int64(h.cfg.Stall) {
+			h.slow(m)
+		}
+	}
+}
+
+func (h *Hub) slow(m *Member) {
+	h.stats.Slow++
+	h.sink.Slow(m)
+	h.leave(m)
+}

@@ -1,0 +1,304 @@
+package hub
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
+
+// partition is what this lane does at the owner of a partition: the Table's
+// row, the rooms that are heard there, and the publisher.
+//
+// After each new row, and each time the link was down, everything starts again:
+// first all rooms are attached from what we have last, then what is
+// unacknowledged is sent again. So frames may be lost or ignored at any such
+// change without harm.
+type partition struct {
+	id    proto.Partition
+	term  proto.Term
+	peer  *peer // the owner; nil while there is none
+	rooms []*room
+	pub   publisher
+
+	// Work for the owner, in the order in which it is sent.
+	detach  []string
+	attach  []*room
+	fetches []*room
+	asking  int     // fetches sent and not answered
+	counts  []*room // their number of members changed
+
+	next     *partition // in outbox.data
+	inData   bool
+	inCounts bool // in outbox.counts
+
+	blocked bool  // the owner said it is not: nothing is sent
+	retryAt int64 // until then, or until a new row
+}
+
+// peer is another node: an owner, a node with a link, or both.
+type peer struct {
+	name  proto.NodeName
+	rows  int // partitions it owns
+	links []outbox
+}
+
+// outbox is what waits for one link.
+type outbox struct {
+	peer     *peer
+	index    int
+	up       bool
+	inActive bool
+	data     queue        // have data frames to send
+	counts   []*partition // have member counts that are due
+}
+
+// queue is a list of partitions, each at most once, linked in the partitions:
+// those served go to its end, so all have their turn.
+type queue struct{ head, tail *partition }
+
+func (h *Hub) partition(id proto.Partition) *partition {
+	if int(id)%h.cfg.Lanes != h.cfg.Lane || int(id) >= h.cfg.Partitions {
+		panic(fmt.Sprintf("hub: partition %d on lane %d of %d", id, h.cfg.Lane, h.cfg.Lanes))
+	}
+	p := h.parts[int(id)/h.cfg.Lanes]
+	if p == nil {
+		p = &partition{id: id, pub: publisher{base: 1, next: 1, sent: 1}}
+		h.parts[int(id)/h.cfg.Lanes] = p
+	}
+	return p
+}
+
+// SetRow says who owns a partition of this lane, in which term; owner "" means
+// nobody. Rows older than the known one are passed over, so that the caller may
+// hand over all rows of a Table, or only the changed ones, in any order.
+func (h *Hub) SetRow(id proto.Partition, owner proto.NodeName, term proto.Term, now time.Time) {
+	h.clock(now)
+	p := h.partition(id)
+	if term < p.term || term == p.term && p.owner() == owner {
+		return
+	}
+	if old := p.peer; old != nil {
+		h.withdraw(p)
+		old.rows--
+		p.peer = nil
+		h.release(old)
+	}
+	p.term = term
+	if owner != "" {
+		p.peer = h.peer(owner)
+		p.peer.rows++
+	}
+	h.restart(p)
+}
+
+func (p *partition) owner() proto.NodeName {
+	if p.peer == nil {
+		return ""
+	}
+	return p.peer.name
+}
+
+func (h *Hub) peer(name proto.NodeName) *peer {
+	n := h.peers[name]
+	if n == nil {
+		n = &peer{name: name}
+		h.peers[name] = n
+	}
+	return n
+}
+
+// release forgets a node that owns nothing and has no link.
+func (h *Hub) release(n *peer) {
+	if n.rows > 0 {
+		return
+	}
+	for i := range n.links {
+		if n.links[i].up {
+			return
+		}
+	}
+	delete(h.peers, n.name)
+}
+
+// LinkUp says that link index of count to a node is open; count is the same for
+// all links of the node. All rooms whose partition uses it are attached again.
+func (h *Hub) LinkUp(node proto.NodeName, index, count int, now time.Time) {
+	h.clock(now)
+	if index < 0 || index >= count {
+		panic(fmt.Sprintf("hub: link %d of %d", index, count))
+	}
+	n := h.peer(node)
+	if len(n.links) != count {
+		h.unlink(n)
+		n.links = make([]outbox, count)
+		for i := range n.links {
+			n.links[i] = outbox{peer: n, index: i}
+		}
+	}
+	n.links[index].up = true
+	for _, p := range h.parts {
+		if p != nil && p.peer == n && int(p.id)%count == index {
+			h.restart(p)
+		}
+	}
+}
+
+// LinkDown says that a link is closed: nothing more comes from it, and Fill
+// will not be called for it.
+func (h *Hub) LinkDown(node proto.NodeName, index int, now time.Time) {
+	h.clock(now)
+	n := h.peers[node]
+	if n == nil || index < 0 || index >= len(n.links) {
+		return
+	}
+	n.links[index].clear()
+	h.release(n)
+}
+
+func (h *Hub) unlink(n *peer) {
+	for i := range n.links {
+		n.links[i].clear()
+	}
+}
+
+func (o *outbox) clear() {
+	o.up = false
+	for o.data.head != nil {
+		o.data.pop()
+	}
+	for _, p := range o.counts {
+		p.inCounts = false
+	}
+	o.counts = nil
+}
+
+// link is the way to the owner, nil while there is none.
+func (p *partition) link() *outbox {
+	if p.peer == nil || len(p.peer.links) == 0 {
+		return nil
+	}
+	o := &p.peer.links[int(p.id)%len(p.peer.links)]
+	if !o.up {
+		return nil
+	}
+	return o
+}
+
+// restart begins everything about a partition again.
+func (h *Hub) restart(p *partition) {
+	p.blocked, p.asking = false, 0
+	p.detach, p.fetches = nil, nil
+	clear(p.attach)
+	p.attach = p.attach[:0]
+	for _, r := range p.rooms {
+		r.state, r.queued, r.asked, r.tries = stateNew, true, false, 0
+		h.dropFetch(r)
+		p.attach = append(p.attach, r)
+	}
+	p.pub.rewind(h)
+	h.offer(p)
+}
+
+// block stops sending to an owner that says it is none. After a time, or with
+// the next row, everything starts again.
+func (h *Hub) block(p *partition, after time.Duration) {
+	if !p.blocked {
+		p.blocked = true
+		p.retryAt = h.now + int64(after)
+	}
+}
+
+// offer puts a partition with work into the queue of its link.
+func (h *Hub) offer(p *partition) {
+	if p.inData || p.blocked || !p.hasWork() {
+		return
+	}
+	if o := p.link(); o != nil {
+		o.data.push(p)
+		h.activate(o)
+	}
+}
+
+func (p *partition) hasWork() bool {
+	return len(p.attach) > 0 || len(p.detach) > 0 || len(p.fetches) > 0 && p.asking < maxAsking || p.pub.hasWork()
+}
+
+// withdraw takes a partition out of the queues of its link.
+func (h *Hub) withdraw(p *partition) {
+	if len(p.peer.links) == 0 {
+		return
+	}
+	o := &p.peer.links[int(p.id)%len(p.peer.links)]
+	if p.inData {
+		o.data.remove(p)
+	}
+	if p.inCounts {
+		p.inCounts = false
+		o.counts = slices.DeleteFunc(o.counts, func(k *partition) bool { return k == p })
+	}
+}
+
+func (h *Hub) activate(o *outbox) {
+	if !o.inActive {
+		o.inActive = true
+		h.active = append(h.active, o)
+	}
+}
+
+func (h *Hub) tickPartition(p *partition, t int64) {
+	if p.blocked && p.retryAt <= t {
+		h.restart(p)
+	}
+	p.pub.tick(h, p, t)
+}
+
+// announce makes member counts that changed due.
+func (h *Hub) announce() {
+	for _, p := range h.parts {
+		if p == nil || len(p.counts) == 0 || p.inCounts {
+			continue
+		}
+		if o := p.link(); o != nil {
+			p.inCounts = true
+			o.counts = append(o.counts, p)
+			h.activate(o)
+		}
+	}
+}
+
+func (q *queue) push(p *partition) {
+	p.inData, p.next = true, nil
+	if q.tail != nil {
+		q.tail.next = p
+	} else {
+		q.head = p
+	}
+	q.tail = p
+}
+
+func (q *queue) pop() *partition {
+	p := q.head
+	q.head = p.next
+	if q.head == nil {
+		q.tail = nil
+	}
+	p.inData, p.next = false, nil
+	return p
+}
+
+func (q *queue) remove(p *partition) {
+	for n := q.length(); n > 0; n-- {
+		if k := q.pop(); k != p {
+			q.push(k)
+		}
+	}
+}
+
+func (q *queue) length() (n int) {
+	for p := q.head; p != nil; p = p.next {
+		n++
+	}
+	return n
+}

@@ -1,0 +1,196 @@
+package router
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime/debug"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/internal/poll"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/router/hub"
+)
+
+// lane is one loop with the rooms of its partitions and all their members.
+// Everything here is touched on that loop alone, so there is no lock.
+type lane struct {
+	// Set by newLane, then only read.
+	router *Router
+	number int
+	loop   *poll.Loop
+	hub    *hub.Hub
+
+	mesh   *link.Mesh // nil until UseMesh
+	byPeer map[peer]*link.Link
+
+	conns    []*conn // in no order; a conn knows its place
+	wheel    wheel
+	leaving  []*conn // while draining: still to be told, in random order
+	drain    drain
+	counters Counters
+	scratch  []byte // for answers and control frames, used within one call
+}
+
+// peer is a link as the hub names it.
+type peer struct {
+	node  proto.NodeName
+	index int
+}
+
+// Counters counts what happened to the conns of a lane.
+type Counters struct {
+	Conns     int    // open now, upgraded or not
+	Accepted  uint64 // sockets accepted
+	Upgraded  uint64 // WebSockets opened
+	Refused   uint64 // requests answered with an error
+	Messages  uint64 // messages that clients sent
+	Bytes     uint64 // bytes of their payloads
+	Protocol  uint64 // conns closed because the client broke the protocol
+	Slow      uint64 // conns closed because they fell behind (4008)
+	Silent    uint64 // conns closed because a ping was not answered
+	Late      uint64 // handshakes that took too long
+	Expired   uint64 // conns closed because a publish could not be placed (1013)
+	Drained   uint64 // conns closed by a drain (1012)
+	Pushbacks uint64 // times that a conn's socket was left unread
+}
+
+func newLane(r *Router, n int) (*lane, error) {
+	lanes := r.cfg.Lanes
+	l := &lane{router: r, number: n, byPeer: map[peer]*link.Link{}}
+	l.hub = hub.New(hub.Config{
+		Partitions: r.cfg.Partitions, Lane: n, Lanes: lanes,
+		Unacknowledged: int(min(256<<20, r.cfg.MemoryLimit/8)) / lanes,
+		Tails:          int(r.cfg.MemoryLimit/4) / lanes,
+		RoomTail:       r.cfg.Window,
+		JoinTimeout:    r.cfg.JoinTime,
+	}, (*sink)(l))
+	loop, err := poll.New(poll.Config{
+		Portable: r.cfg.Portable, Turn: l.turn, Tick: l.tick,
+		Panic: l.panicked, AcceptFailed: l.acceptFailed,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l.loop = loop
+	return l, nil
+}
+
+func (l *lane) panicked(v any) {
+	l.router.log.Error("panic contained", zap.Any("value", v), zap.ByteString("stack", debug.Stack()))
+}
+
+func (l *lane) acceptFailed(err error, wait time.Duration) {
+	l.router.log.Warn("accept failed", zap.Error(err), zap.Duration("again_in", wait))
+}
+
+func (l *lane) listen(ln net.Listener) {
+	l.wheel.start(l.loop.Now())
+	if err := l.loop.Listen(ln, l.accept); err != nil {
+		l.router.log.Error("listen failed", zap.Error(err))
+	}
+}
+
+// Up begins a link.
+func (l *lane) Up(k *link.Link) {
+	if p := k.Peer(); p.Role == proto.RoleShard {
+		l.router.links.Add(1)
+		l.byPeer[peer{p.Name, p.Index}] = k
+		l.hub.LinkUp(p.Name, p.Index, max(p.Lanes, l.router.cfg.Lanes), l.loop.Now())
+	}
+	if c := l.router.cfg.Control; c != nil {
+		c.Up(k)
+	}
+}
+
+// Down ends a link. What is unacknowledged stays, and is sent again.
+func (l *lane) Down(k *link.Link, err error) {
+	if p := k.Peer(); p.Role == proto.RoleShard && l.byPeer[peer{p.Name, p.Index}] == k {
+		l.router.links.Add(-1)
+		delete(l.byPeer, peer{p.Name, p.Index})
+		l.hub.LinkDown(p.Name, p.Index, l.loop.Now())
+	}
+	if c := l.router.cfg.Control; c != nil {
+		c.Down(k, err)
+	}
+}
+
+// Frame handles one frame from another node.
+func (l *lane) Frame(k *link.Link, typ proto.FrameType, body []byte) {
+	if typ >= proto.FramePublish && typ < proto.FramePing {
+		if err := l.hub.Frame(k.Peer().Name, typ, body, l.loop.Now()); err != nil {
+			k.Fail(fmt.Errorf("%s frame: %w", typ, err))
+		}
+		return
+	}
+	if c := l.router.cfg.Control; c != nil {
+		c.Frame(k, typ, body)
+	}
+}
+
+// turn ends a wake-up. Shards hear first, so that they work while we fan out.
+func (l *lane) turn() {
+	l.flushLinks()
+	l.hub.FanOut(l.loop.Now())
+	l.flushLinks() // what members did while they were written to
+	if need := l.router.cfg.NeedTable; need != nil && l.hub.NeedTable() {
+		need()
+	}
+}
+
+func (l *lane) flushLinks() {
+	l.hub.Work(l.fill)
+	if l.mesh != nil {
+		l.mesh.Flush(l.number)
+	}
+}
+
+// fill gives one link what the hub has for it, as far as it takes it.
+func (l *lane) fill(node proto.NodeName, index int) {
+	k := l.byPeer[peer{node, index}]
+	if k == nil {
+		return
+	}
+	k.Control(func(b []byte) []byte { return l.hub.Control(node, index, b, maxControl) })
+	if space := k.Space(); space > 0 {
+		k.Data(func(b []byte) []byte { return l.hub.Fill(node, index, b, space) })
+	}
+}
+
+// maxControl bounds the control frames of one turn and link, in bytes: the rest
+// comes in the next.
+const maxControl = 64 << 10
+
+func (l *lane) tick(now time.Time) {
+	l.hub.Tick(now)
+	l.wheel.advance(now, l.due)
+	l.drainTick(now)
+	if l.mesh != nil {
+		l.mesh.Tick(l.number, now)
+	}
+}
+
+func (l *lane) setTable(rows []Row) {
+	now := l.loop.Now()
+	for p := l.number; p < len(rows); p += l.router.cfg.Lanes {
+		l.hub.SetRow(proto.Partition(p), rows[p].Owner, rows[p].Term, now)
+	}
+}
+
+// ask runs f on the loop and waits for it.
+func (l *lane) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	l.loop.Post(func() {
+		f()
+		close(done)
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ErrStopped
+	}
+}

@@ -1,0 +1,221 @@
+// Package router accepts clients' WebSockets and brings their messages to the
+// owners of their rooms and back.
+//
+// It knows no room's history and decides no order: that is the shard's. Who
+// here is in which room and how far each got is decided by the pure core
+// router/hub; what a client's bytes mean by the pure package router/websocket.
+// This package gives them loops, sockets and time.
+//
+// A router is a number of lanes that share nothing: all members of a room live
+// on the lane of the room's partition, so no lock is taken for a message.
+//
+// Read router.go, lane.go (a turn), accept.go and conn.go (a client's life),
+// request.go (the handshake and plain HTTP), wheel.go (pings and deadlines)
+// and drain.go.
+package router
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/roomring/roomring/internal/poll"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/router/hub"
+	"github.com/roomring/roomring/router/websocket"
+)
+
+// Row is what the Table says of one partition.
+type Row struct {
+	Owner proto.NodeName
+	Term  proto.Term
+}
+
+// Router is the lanes of one process.
+type Router struct {
+	// Set by New, then only read.
+	cfg    Config
+	limits websocket.Limits
+	lanes  []*lane
+
+	listener atomic.Pointer[net.Listener]
+	conns    atomic.Int64 // open sockets of clients, upgraded or not
+	links    atomic.Int64 // links to shards
+	ids      atomic.Uint64
+	draining atomic.Bool
+
+	addresses addresses
+	log       *zap.Logger
+}
+
+// New checks the configuration and starts nothing.
+func New(cfg Config) (*Router, error) {
+	if cfg.Self == "" {
+		return nil, errors.New("new router: Self is missing")
+	}
+	cfg.setDefaults()
+	if cfg.Lanes&(cfg.Lanes-1) != 0 {
+		return nil, fmt.Errorf("new router: %d lanes: want a power of two", cfg.Lanes)
+	}
+	r := &Router{cfg: cfg, log: cfg.Logger, limits: websocket.Limits{Message: cfg.MaxMessage}}
+	r.addresses.limit, r.addresses.rate = cfg.MaxConnsPerIP, cfg.AcceptsPerIP
+	// Conn ids start at a random place, so that a stale one of an earlier run
+	// of this node means nobody.
+	r.ids.Store(rand.Uint64() >> 1)
+	for i := range cfg.Lanes {
+		l, err := newLane(r, i)
+		if err != nil {
+			return nil, fmt.Errorf("new router: %w", err)
+		}
+		r.lanes = append(r.lanes, l)
+	}
+	return r, nil
+}
+
+func (c *Config) setDefaults() {
+	if c.Lanes == 0 {
+		c.Lanes = defaultLanes()
+	}
+	if c.Partitions == 0 {
+		c.Partitions = proto.Partitions
+	}
+	if c.MaxMessage == 0 {
+		c.MaxMessage = 64 << 10
+	}
+	if c.MaxConns == 0 {
+		c.MaxConns = descriptors() - reserve()
+	}
+	if c.MemoryLimit == 0 {
+		c.MemoryLimit = 1 << 30
+	}
+	if c.Window == 0 {
+		c.Window = 8 << 20
+	}
+	for _, d := range []struct {
+		v *time.Duration
+		d time.Duration
+	}{
+		{&c.HandshakeTime, 5 * time.Second},
+		{&c.JoinTime, 10 * time.Second},
+		{&c.PingEvery, 25 * time.Second},
+		{&c.PongTime, 8 * time.Second},
+		{&c.CloseTime, 2 * time.Second},
+		{&c.DrainTime, 10 * time.Second},
+	} {
+		if *d.v == 0 {
+			*d.v = d.d
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+}
+
+func defaultLanes() int {
+	n := 1
+	for n*2 <= min(runtime.GOMAXPROCS(0), 16) {
+		n *= 2
+	}
+	return n
+}
+
+// reserve is how many descriptors are kept for links, gossip, admin and for
+// telling clients that there is no room: the smaller of 512 and a quarter.
+func reserve() int { return min(512, descriptors()/4) }
+
+// Run serves clients that connect to ln until ctx ends. Ln is closed then.
+func (r *Router) Run(ctx context.Context, ln net.Listener) error {
+	defer ln.Close()
+	r.listener.Store(&ln)
+	if r.cfg.TLS != nil {
+		ln = tls.NewListener(ln, r.cfg.TLS)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for _, l := range r.lanes {
+		l.loop.Post(func() { l.listen(ln) })
+		g.Go(func() error { return l.loop.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// Lanes are the loops and who hears of the links on them, for link.NewMesh.
+func (r *Router) Lanes() []link.Lane {
+	lanes := make([]link.Lane, len(r.lanes))
+	for i, l := range r.lanes {
+		lanes[i] = link.Lane{Loop: l.loop, Events: l}
+	}
+	return lanes
+}
+
+// UseMesh has the lanes drive the links of m, which was made of Lanes. It comes
+// before Run.
+func (r *Router) UseMesh(m *link.Mesh) {
+	for _, l := range r.lanes {
+		l.mesh = m
+	}
+}
+
+// SetTable tells the lanes who owns what. Rows is indexed by partition and not
+// changed afterwards.
+func (r *Router) SetTable(rows []Row) {
+	for _, l := range r.lanes {
+		l.loop.Post(func() { l.setTable(rows) })
+	}
+}
+
+// Healthy says whether clients are well served here, and if not, why.
+func (r *Router) Healthy() (ok bool, reason string) {
+	switch {
+	case r.draining.Load():
+		return false, "draining"
+	case r.links.Load() == 0:
+		return false, "no link to a shard"
+	}
+	return true, ""
+}
+
+// Conns is how many client sockets are open.
+func (r *Router) Conns() int { return int(r.conns.Load()) }
+
+// Stats is one lane's counters.
+type Stats struct {
+	Conns Counters
+	Hub   hub.Stats
+	Loop  poll.Stats
+}
+
+// ErrStopped is returned to who asks a lane that no longer runs.
+var ErrStopped = errors.New("the router does not run")
+
+// Stats returns the counters of each lane.
+func (r *Router) Stats(ctx context.Context) ([]Stats, error) {
+	out := make([]Stats, len(r.lanes))
+	for i, l := range r.lanes {
+		err := l.ask(ctx, func() { out[i] = Stats{l.counters, l.hub.Stats(), l.loop.Stats()} })
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// addresses counts conns and accepts by client address, when that is limited.
+// It is asked once per handshake, from all lanes.
+type addresses struct {
+	limit, rate int
+
+	mu   sync.Mutex
+	seen map[netip.Addr]*address
+}
