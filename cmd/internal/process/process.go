@@ -1,0 +1,115 @@
+// Package process is what every Roomring program does once: signals, the logger, the exit code.
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/roomring/roomring/internal/settings"
+)
+
+// Exit codes, the same for every program.
+const (
+	Good   = 0
+	Failed = 1 // it did not work, or a promise was broken
+	Misuse = 2 // the command line makes no sense
+)
+
+// Report tells the person at the terminal about err and returns the exit code for it.
+func Report(w io.Writer, program string, err error) int {
+	var wrong *settings.UsageError
+	switch {
+	case err == nil || errors.Is(err, settings.ErrDone):
+		return Good
+	case errors.As(err, &wrong):
+		fmt.Fprintf(w, "%s: %v\nTry %s --help.\n", program, err, program)
+		return Misuse
+	default:
+		fmt.Fprintf(w, "%s: %v\n", program, err)
+		return Failed
+	}
+}
+
+// Program describes this process to the settings loader.
+func Program(name string) settings.Program {
+	return settings.Program{Name: name, Version: Version(), Getenv: os.Getenv, Stdout: os.Stdout}
+}
+
+// Version returns the version the binary was built from, or "unknown".
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
+// Signals turns SIGINT and SIGTERM into a drain and an end: drain is closed at the first one, ctx ends
+// at the second. The caller calls stop when it needs no more signals.
+func Signals(parent context.Context) (ctx context.Context, drain <-chan struct{}, stop func()) {
+	ctx, cancel := context.WithCancel(parent)
+	heard := make(chan os.Signal, 2)
+	signal.Notify(heard, os.Interrupt, syscall.SIGTERM)
+	draining, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		if waitSignal(ctx, heard) {
+			close(draining)
+			waitSignal(ctx, heard)
+		}
+		cancel()
+	}()
+	return ctx, draining, func() {
+		signal.Stop(heard)
+		cancel()
+		<-done
+	}
+}
+
+func waitSignal(ctx context.Context, heard <-chan os.Signal) bool {
+	select {
+	case <-heard:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Reloads returns a channel that gets a value when certificates should be read again (SIGHUP), and
+// the function that ends it.
+func Reloads() (<-chan os.Signal, func()) {
+	heard := make(chan os.Signal, 1) // one reload that waits is enough
+	signal.Notify(heard, syscall.SIGHUP)
+	return heard, func() { signal.Stop(heard) }
+}
+
+// Logger writes to f as the settings say: JSON for machines, columns for a person at a terminal.
+// Repeated messages are sampled per second, so that a flood of one kind cannot fill a disk.
+func Logger(f *os.File, n *settings.Node) (*zap.Logger, error) {
+	level, err := zapcore.ParseLevel(n.LogLevel)
+	if err != nil {
+		return nil, err
+	}
+	config := zap.NewProductionEncoderConfig()
+	config.TimeKey, config.MessageKey, config.EncodeTime = "time", "message", zapcore.RFC3339NanoTimeEncoder
+	encoder := zapcore.NewJSONEncoder(config)
+	if n.LogFormat == "console" || n.LogFormat == "auto" && Terminal(f) {
+		config.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
+		config.EncodeLevel = zapcore.CapitalLevelEncoder
+		encoder = zapcore.NewConsoleEncoder(config)
+	}
+	core := zapcore.NewCore(encoder, zapcore.Lock(f), level)
+	const first, thereafter = 100, 1000
+	core = zapcore.NewSamplerWithOptions(core, time.Second, first, thereafter)
+	return zap.New(core).With(zap.String("self", n.ID)), nil // "node" is whom a message is about
+}

@@ -1,0 +1,83 @@
+package process
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/internal/settings"
+)
+
+func TestReport(t *testing.T) {
+	tests := []struct {
+		err  error
+		code int
+		text string
+	}{
+		{nil, Good, ""},
+		{settings.ErrDone, Good, ""},
+		{errors.New("no luck"), Failed, "prog: no luck\n"},
+		{&settings.UsageError{Err: errors.New("no sense")}, Misuse, "prog: no sense\nTry prog --help.\n"},
+	}
+	for _, test := range tests {
+		var b bytes.Buffer
+		if code := Report(&b, "prog", test.err); code != test.code || b.String() != test.text {
+			t.Errorf("%v: %d %q", test.err, code, b.String())
+		}
+	}
+}
+
+func TestSignals(t *testing.T) {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, drain, stop := Signals(t.Context())
+	defer stop()
+	if err := self.Signal(os.Interrupt); err != nil {
+		t.Skip("no signals here:", err)
+	}
+	wait(t, drain, "drain after the first signal")
+	if ctx.Err() != nil {
+		t.Error("the first signal ends everything")
+	}
+	if err := self.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, ctx.Done(), "end after the second signal")
+}
+
+func wait(t *testing.T, c <-chan struct{}, what string) {
+	t.Helper()
+	select {
+	case <-c:
+	case <-time.After(5 * time.Second):
+		t.Fatalf("no %s", what)
+	}
+}
+
+func TestLoggerFormats(t *testing.T) {
+	for format, want := range map[string]string{"json": `"message":"hello"`, "auto": `"self":"s1"`, "console": "\tINFO\thello\t"} {
+		f, err := os.Create(filepath.Join(t.TempDir(), "log"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		log, err := Logger(f, &settings.Node{ID: "s1", LogLevel: "info", LogFormat: format})
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Debug("quiet")
+		log.Info("hello", zap.Any("token", settings.Secret("hush")))
+		text, err := os.ReadFile(f.Name())
+		if err != nil || !strings.Contains(string(text), want) || strings.Contains(string(text), "hush") || strings.Contains(string(text), "quiet") {
+			t.Errorf("%s: %s", format, text)
+		}
+	}
+}

@@ -1,0 +1,83 @@
+// Command roomring is the operator's and developer's tool: a whole cluster in one process (dev), a look
+// at a running one (ring, room), a load on any WebSocket room server (bench), and keys (key).
+//
+// Read main.go, then the file of a command.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/roomring/roomring/cmd/internal/process"
+	"github.com/roomring/roomring/internal/settings"
+)
+
+const name = "roomring"
+
+// commands is the command line.
+type commands struct {
+	Dev   devCommand   `cmd:"" help:"Run a whole cluster in this process: 2 routers, 3 shards, and a page to try it."`
+	Ring  ringCommand  `cmd:"" help:"Show the nodes of a cluster and what they own."`
+	Room  roomCommand  `cmd:"" help:"Show one room: who owns it, how far it is, who listens."`
+	Bench benchCommand `cmd:"" help:"Load any WebSocket room server and check what comes back."`
+	Key   keyCommand   `cmd:"" help:"Print a new cluster key."`
+
+	Version kong.VersionFlag `name:"version" group:"Process" help:"Print the version, then exit."`
+}
+
+const examples = `Examples:
+  roomring dev
+  roomring ring --node 127.0.0.1:8001
+  roomring bench fanout --url 'ws://127.0.0.1:8000/ws?room={room}'
+
+The nodes are programs of their own: roomring-router --help, roomring-shard --help.
+Exit code: 0 good, 1 failed or a promise broken, 2 wrong use.`
+
+// world is what a command sees of the outside. It is a value so that tests can be the outside.
+type world struct {
+	ctx              context.Context // ends at the first SIGINT or SIGTERM
+	stdout, stderr   io.Writer
+	progressTerminal bool // a person watches stderr
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
+	w := &world{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, progressTerminal: process.Terminal(os.Stderr)}
+	code := process.Report(os.Stderr, name, run(w, os.Args[1:]))
+	stop()
+	os.Exit(code)
+}
+
+// run carries out a command line.
+func run(w *world, args []string) error {
+	helped := false
+	parser, err := kong.New(&commands{},
+		kong.Name(name), kong.Description("A room-sharded WebSocket gateway: tools."),
+		kong.Vars{"version": name + " " + process.Version()},
+		kong.Writers(w.stdout, w.stderr), kong.Exit(func(int) { helped = true }),
+		kong.Help(settings.HelpPrinter(examples)))
+	if err != nil {
+		return err
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if helped {
+		return settings.ErrDone
+	}
+	if err != nil {
+		return &settings.UsageError{Err: err}
+	}
+	return ctx.Run(w)
+}
+
+// usage is a mistake in the command line that only a command can see.
+func usage(text string) error { return &settings.UsageError{Err: errors.New(text)} }

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+	"text/tabwriter"
+)
+
+type ringCommand struct{ asked }
+
+func (ringCommand) Help() string {
+	return `Asks one node, which answers for the whole cluster. For scripts: roomring ring --json | jq .settled`
+}
+
+// ringDocument is what we read of GET /v1/ring.
+type ringDocument struct {
+	Cluster     string     `json:"cluster"`
+	Instance    string     `json:"instance"`
+	Settled     bool       `json:"settled"`
+	SingleCopy  int        `json:"single_copy"`
+	Voters      []string   `json:"voters"`
+	Leader      string     `json:"leader"`
+	Fingerprint string     `json:"fingerprint"`
+	Version     uint64     `json:"version"`
+	Nodes       []ringNode `json:"nodes"`
+	Table       []struct {
+		Owner  string `json:"owner"`
+		Wanted string `json:"wanted"`
+	} `json:"table"`
+}
+
+type ringNode struct {
+	ID          string            `json:"id"`
+	Incarnation string            `json:"incarnation"`
+	Role        string            `json:"role"`
+	State       string            `json:"state"`
+	Zone        string            `json:"zone"`
+	Addresses   map[string]string `json:"addresses"`
+	Owned       int               `json:"owned"`
+	Following   int               `json:"following"`
+}
+
+// Run prints the ring as one node sees it.
+func (c *ringCommand) Run(w *world) error {
+	body, err := c.get(w.ctx, "/v1/ring", url.Values{})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		_, err := w.stdout.Write(body)
+		return err
+	}
+	var ring ringDocument
+	if err := json.Unmarshal(body, &ring); err != nil {
+		return fmt.Errorf("%s does not answer like a node: %w", c.Node, err)
+	}
+	return printRing(w.stdout, &ring)
+}
+
+func printRing(w io.Writer, ring *ringDocument) error {
+	slices.SortFunc(ring.Nodes, func(a, b ringNode) int {
+		return cmp.Or(strings.Compare(b.Role, a.Role), strings.Compare(a.ID, b.ID), strings.Compare(a.Incarnation, b.Incarnation)) // shards first
+	})
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "NODE\tROLE\tSTATE\tOWNED\tZONE\tLINK\tGOSSIP\tADMIN\tCLIENTS")
+	for _, n := range ring.Nodes {
+		owned := dash("")
+		if n.Role == "shard" {
+			owned = fmt.Sprint(n.Owned)
+		}
+		a := n.Addresses
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", dash(n.ID), dash(n.Role), dash(n.State), owned, dash(n.Zone),
+			dash(a["link"]), dash(a["gossip"]), dash(a["admin"]), dash(a["listen"]))
+	}
+	if err := t.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(w, "\n"+summary(ring))
+	return err
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return printable(s)
+}
+
+// summary is the line under the table.
+func summary(ring *ringDocument) string {
+	alive := map[string]int{}
+	for _, n := range ring.Nodes {
+		if n.State == "alive" {
+			alive[n.Role]++
+		}
+	}
+	parts := []string{
+		fmt.Sprintf("cluster %s", dash(ring.Cluster)),
+		plural(alive["shard"], "shard") + " and " + plural(alive["router"], "router") + " alive",
+	}
+	unowned, astray := 0, 0
+	for _, row := range ring.Table {
+		if row.Owner == "" {
+			unowned++
+		} else if row.Owner != row.Wanted && row.Wanted != "" {
+			astray++
+		}
+	}
+	owned := fmt.Sprintf("%d of %d partitions owned", len(ring.Table)-unowned, len(ring.Table))
+	if astray > 0 {
+		owned += fmt.Sprintf(", %d not where the ring wants them", astray)
+	}
+	parts = append(parts, owned)
+	if ring.Settled {
+		parts = append(parts, "settled")
+	} else {
+		parts = append(parts, "not settled")
+	}
+	parts = append(parts, fmt.Sprintf("table version %d, fingerprint %s", ring.Version, dash(ring.Fingerprint)))
+	return strings.Join(parts, "; ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/roomring/roomring/internal/poll"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+)
+
+// control is where frames about no partition come in and go out: those of the
+// Table, and questions between nodes. They use the first link of each pair.
+type control struct {
+	node     *Node
+	draining atomic.Bool
+
+	mu      sync.Mutex // guards what is below
+	first   map[proto.NodeName]way
+	pending map[uint64]chan proto.Reply
+	lastID  uint64
+	closed  bool
+
+	answers chan struct{} // a token for each question being answered
+	running sync.WaitGroup
+}
+
+// way is a link and the loop that it may be used on.
+type way struct {
+	link *link.Link
+	loop *poll.Loop
+}
+
+// maxAnswers bounds the questions that are answered at once; the next ones are
+// not answered, and time out at who asked.
+const maxAnswers = 64
+
+func newControl(n *Node) *control {
+	return &control{node: n, first: map[proto.NodeName]way{}, pending: map[uint64]chan proto.Reply{}, answers: make(chan struct{}, maxAnswers)}
+}
+
+// run waits for ctx, then for the answers under way.
+func (c *control) run(ctx context.Context) error {
+	<-ctx.Done()
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.running.Wait()
+	return nil
+}
+
+// Up is called on a lane's loop.
+func (c *control) Up(k *link.Link) {
+	p := k.Peer()
+	if p.Index != 0 {
+		return
+	}
+	c.mu.Lock()
+	c.first[p.Name] = way{k, c.node.role.Lanes()[0].Loop} // index 0 is on lane 0
+	c.mu.Unlock()
+	c.node.cluster.LinkUp(p.Name)
+}
+
+// Down is called on a lane's loop.
+func (c *control) Down(k *link.Link, _ error) {
+	p := k.Peer()
+	if p.Index != 0 {
+		return
+	}
+	c.mu.Lock()
+	mine := c.first[p.Name].link == k
+	if mine {
+		delete(c.first, p.Name)
+	}
+	c.mu.Unlock()
+	if mine {
+		c.node.cluster.LinkDown(p.Name)
+	}
+}
+
+// Frame is called on a lane's loop.
+func (c *control) Frame(k *link.Link, typ proto.FrameType, body []byte) {
+	from := k.Peer().Name
+	switch typ {
+	case proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion:
+		c.node.cluster.HandleFrame(from, typ, body)
+	case proto.FrameAsk:
+		if x, err := proto.ParseAsk(body); err == nil {
+			c.answer(from, x)
+		}
+	case proto.FrameReply:
+		if x, err := proto.ParseReply(body); err == nil {
+			c.replied(x)
+		}
+	}
+	// Anything else is of a later version, or about a partition and sent to
+	// the wrong role: it asks for nothing that we would have to do.
+}
+
+// send hands a frame to the link to a node, and drops it when there is none.
+func (c *control) send(to proto.NodeName, frame []byte) {
+	c.mu.Lock()
+	w, ok := c.first[to]
+	c.mu.Unlock()
+	if ok {
+		w.loop.Post(func() {
+			w.link.Control(func(b []byte) []byte { return append(b, frame...) })
+		})
+	}
+}

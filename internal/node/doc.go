@@ -1,0 +1,8 @@
+// Package node puts one node together: a router or a shard with its cluster,
+// links and admin port. The programs and the tests that need whole nodes start
+// them here; it decides nothing that its parts could decide.
+//
+// Read node.go (what a node is made of, and its life), role.go (what differs
+// between router and shard), control.go (frames that are about no partition),
+// room.go (questions to other nodes), ready.go and metrics.go.
+package node

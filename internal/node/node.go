@@ -1,0 +1,343 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/roomring/roomring/admin"
+	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/router"
+	"github.com/roomring/roomring/shard"
+)
+
+// Config is what routers and shards have in common. Addresses are host:port; a
+// port of 0 is a free one.
+type Config struct {
+	ID      proto.NodeID // required
+	Cluster string       // the cluster's name; if empty, "roomring"
+	Zone    string       // shown in /v1/ring
+	Version string       // of the program, shown to operators
+
+	Link, Gossip, Admin string // where to listen; if empty, a free port on loopback
+	Advertise           string // the host that others dial; if empty, that of each address
+
+	Join            []string  // gossip addresses of other nodes
+	BootstrapExpect int       // shards that found a cluster; if zero, 1, or 3 with Join
+	Keys            [][]byte  // cluster keys; the first encrypts, all decrypt
+	LinkTLS         *link.TLS // mutual TLS on links; if nil, plain
+
+	AdminToken, AdminReadToken string
+
+	// Logger is for operators. If nil, nothing is logged.
+	Logger *zap.Logger
+}
+
+// Node is one node, open or running.
+type Node struct {
+	// Set by Open, then only read.
+	cfg     Config
+	name    proto.NodeName
+	log     *zap.Logger
+	role    role
+	gossip  *cluster.Gossip
+	cluster *cluster.Cluster
+	mesh    *link.Mesh
+	control *control
+	admin   *admin.Server
+	links   net.Listener
+	admins  net.Listener
+	clients net.Listener // nil on a shard
+
+	registry *prometheus.Registry
+}
+
+// Addresses are where an open node listens.
+type Addresses struct {
+	Link, Gossip, Admin, Listen string
+}
+
+// Addresses tells where the node listens. Listen is "" on a shard.
+func (n *Node) Addresses() Addresses {
+	a := Addresses{Link: n.links.Addr().String(), Gossip: n.gossip.Addr(), Admin: n.admins.Addr().String()}
+	if n.clients != nil {
+		a.Listen = n.clients.Addr().String()
+	}
+	return a
+}
+
+// Name is the name of this run.
+func (n *Node) Name() proto.NodeName { return n.name }
+
+// OpenRouter opens a router's ports; nothing is served until Run.
+func OpenRouter(cfg Config, listen string, rc router.Config) (*Node, error) {
+	return open(cfg, proto.RoleRouter, listen, func(n *Node) (role, error) {
+		rc.Self, rc.Control, rc.NeedTable, rc.Logger = n.name, n.control, n.needTable, n.log
+		r, err := router.New(rc)
+		return &routerRole{Router: r}, err
+	})
+}
+
+// OpenShard opens a shard's ports; nothing is served until Run.
+func OpenShard(cfg Config, sc shard.Config) (*Node, error) {
+	return open(cfg, proto.RoleShard, "", func(n *Node) (role, error) {
+		sc.Self, sc.Control, sc.NeedTable, sc.Logger = n.name, n.control, n.needTable, n.log
+		s, err := shard.New(sc)
+		return &shardRole{Shard: s}, err
+	})
+}
+
+func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, error)) (_ *Node, err error) {
+	inc, err := proto.MintIncarnation(rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	if err := proto.CheckNodeID(string(cfg.ID)); err != nil {
+		return nil, err
+	}
+	if cfg.Cluster == "" {
+		cfg.Cluster = "roomring"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	n := &Node{cfg: cfg, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
+	n.control = newControl(n)
+	defer func() {
+		if err != nil {
+			n.close()
+		}
+	}()
+	if err := n.listen(kind, listen); err != nil {
+		return nil, err
+	}
+	if n.role, err = build(n); err != nil {
+		return nil, err
+	}
+	if err := n.join(kind); err != nil {
+		return nil, err
+	}
+	return n, n.openAdmin()
+}
+
+const anyPort = "127.0.0.1:0"
+
+// listen opens the TCP ports.
+func (n *Node) listen(kind proto.Role, clients string) (err error) {
+	if n.links, err = listen("link", n.cfg.Link); err != nil {
+		return err
+	}
+	if n.admins, err = listen("admin", n.cfg.Admin); err != nil {
+		return err
+	}
+	if kind == proto.RoleRouter {
+		n.clients, err = listen("listen", clients)
+	}
+	return err
+}
+
+func listen(flag, addr string) (net.Listener, error) {
+	if addr == "" {
+		addr = anyPort
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("--%s %s: %w", flag, addr, err)
+	}
+	return ln, nil
+}
+
+// join opens gossip and builds what needs to know the other nodes.
+func (n *Node) join(kind proto.Role) error {
+	lanes := n.role.Lanes()
+	self := cluster.Node{
+		Name: n.name, Role: kind, Zone: n.cfg.Zone, Lanes: len(lanes), Version: n.cfg.Version,
+		Protocols: cluster.Protocols{Min: proto.VersionMin, Max: proto.VersionMax},
+		Started:   time.Now().UnixMilli(),
+	}
+	self.Addresses.Link = n.advertised(n.links)
+	self.Addresses.Admin = n.advertised(n.admins)
+	if n.clients != nil {
+		self.Addresses.Listen = n.advertised(n.clients)
+	}
+	gossipAddr := n.cfg.Gossip
+	if gossipAddr == "" {
+		gossipAddr = anyPort
+	}
+	gossip, err := cluster.NewGossip(cluster.GossipConfig{
+		Self: self, Listen: gossipAddr, Advertise: n.cfg.Advertise, Cluster: n.cfg.Cluster,
+		Keys: n.cfg.Keys, Seeds: n.cfg.Join, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	if err := gossip.Open(); err != nil {
+		return fmt.Errorf("--gossip %s: %w", gossipAddr, err)
+	}
+	n.gossip = gossip
+	n.cluster, err = cluster.New(cluster.Config{
+		Self: self, Name: n.cfg.Cluster, Membership: gossip, Seeded: len(n.cfg.Join) > 0,
+		BootstrapExpect: n.cfg.BootstrapExpect, Send: n.control.send, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.mesh, err = link.NewMesh(link.Config{
+		Self: n.name, Role: kind, Cluster: n.cfg.Cluster, Keys: n.cfg.Keys,
+		Instance: n.cluster.Instance, TLS: n.cfg.LinkTLS, Logger: n.log,
+	}, lanes)
+	if err != nil {
+		return err
+	}
+	n.role.UseMesh(n.mesh)
+	return nil
+}
+
+// advertised is the address that others dial to reach ln.
+func (n *Node) advertised(ln net.Listener) string {
+	addr := ln.Addr().String()
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || n.cfg.Advertise == "" || net.ParseIP(host).IsLoopback() {
+		return addr
+	}
+	return net.JoinHostPort(n.cfg.Advertise, port)
+}
+
+func (n *Node) openAdmin() error {
+	n.registry.MustRegister(admin.NewCollector(n.samples))
+	a, err := admin.New(admin.Config{
+		Listen: n.admins.Addr().String(), Token: n.cfg.AdminToken, ReadToken: n.cfg.AdminReadToken,
+		Source: (*source)(n), Settled: func() (bool, int) { return n.cluster.Settled(), n.cluster.SingleCopy() },
+		Registry: n.registry, Logger: n.log,
+	})
+	n.admin = a
+	return err
+}
+
+// close gives back what Open took, when there will be no Run.
+func (n *Node) close() {
+	for _, ln := range []net.Listener{n.links, n.admins, n.clients} {
+		if ln != nil {
+			ln.Close()
+		}
+	}
+	if n.gossip != nil {
+		n.gossip.Close()
+	}
+}
+
+// errLeft ends a node that has drained.
+var errLeft = errors.New("left")
+
+// Run serves until ctx ends, or until drain is closed and what that asks for
+// is done; then it returns nil.
+func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
+	n.log.Info("node up", zap.String("name", string(n.name)), zap.Any("addresses", n.Addresses()))
+	parent := ctx
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	gossip, leaveGossip := context.WithCancel(ctx)
+	defer leaveGossip()
+	left := make(chan struct{})
+
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(left)
+		err := n.cluster.Run(gossip)
+		if ctx.Err() == nil && gossip.Err() != nil {
+			return nil // we left, and have some more to do
+		}
+		return err
+	})
+	g.Go(func() error { return n.mesh.Run(ctx) })
+	g.Go(func() error { return n.mesh.Serve(ctx, n.links) })
+	g.Go(func() error { return n.role.run(ctx, n.clients) })
+	g.Go(func() error { return n.admin.Run(ctx, n.admins) })
+	g.Go(func() error { return n.watch(ctx) })
+	g.Go(func() error { return n.control.run(ctx) })
+	g.Go(func() error {
+		select {
+		case <-drain:
+		case <-ctx.Done():
+			return nil
+		}
+		err := n.leave(ctx, leaveGossip, left)
+		stop(errLeft)
+		return err
+	})
+	err := g.Wait()
+	if errors.Is(err, errLeft) || parent.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil
+	}
+	n.log.Info("node down", zap.String("name", string(n.name)), zap.Error(err))
+	return err
+}
+
+// leave is the polite stop. A router first sends its clients elsewhere; a shard
+// first says that it leaves, so that its partitions get owners while it still
+// answers.
+func (n *Node) leave(ctx context.Context, leaveGossip func(), left <-chan struct{}) error {
+	n.log.Info("draining")
+	n.control.draining.Store(true)
+	n.cluster.Drain()
+	err := n.role.drain(ctx)
+	leaveGossip()
+	select {
+	case <-left:
+	case <-ctx.Done():
+	}
+	short, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	// A link that does not end in time ends with the process.
+	_ = n.mesh.Leave(short, "node leaves")
+	return err
+}
+
+// watch tells the role and the mesh what the cluster says.
+func (n *Node) watch(ctx context.Context) error {
+	changed, stop := n.cluster.Watch()
+	defer stop()
+	for {
+		n.apply()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (n *Node) apply() {
+	view := n.cluster.View()
+	var want []link.Target
+	for _, node := range view.Nodes() {
+		if node.Name == n.name {
+			continue
+		}
+		if !node.Lives() {
+			n.mesh.Forget(node.Name)
+			continue
+		}
+		if node.Role == proto.RoleShard {
+			want = append(want, link.Target{Name: node.Name, Role: node.Role, Addr: node.Addresses.Link, Lanes: node.Lanes})
+		}
+	}
+	n.mesh.Want(want)
+	n.role.apply(view, n.cluster.Table())
+}
+
+// needTable is called by lanes that saw a newer term than they know.
+func (n *Node) needTable() {
+	if t := n.cluster.Table(); t != nil {
+		n.cluster.NeedTable(0, t.Row(0).Term+1)
+	}
+}

@@ -1,0 +1,125 @@
+package node
+
+import (
+	"context"
+	"net"
+
+	"github.com/roomring/roomring/admin"
+	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/poll"
+	"github.com/roomring/roomring/link"
+	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/router"
+	"github.com/roomring/roomring/router/hub"
+	"github.com/roomring/roomring/shard"
+	"github.com/roomring/roomring/shard/partition"
+)
+
+// role is what differs between a router and a shard.
+type role interface {
+	Lanes() []link.Lane
+	UseMesh(*link.Mesh)
+	run(ctx context.Context, clients net.Listener) error
+	drain(ctx context.Context) error
+	apply(*cluster.View, *cluster.Table)
+	// healthy says whether the role can serve, and if not, why, in one word.
+	healthy() (bool, string)
+	// room describes a room of a partition that this node owns.
+	room(ctx context.Context, name string) (partition.Info, bool, error)
+	samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error)
+}
+
+type routerRole struct {
+	*router.Router
+	applied *cluster.Table
+}
+
+func (r *routerRole) run(ctx context.Context, clients net.Listener) error {
+	return r.Router.Run(ctx, clients)
+}
+
+func (r *routerRole) drain(ctx context.Context) error { return r.Drain(ctx) }
+
+func (r *routerRole) healthy() (bool, string) { return r.Healthy() }
+
+func (r *routerRole) room(context.Context, string) (partition.Info, bool, error) {
+	return partition.Info{}, false, nil
+}
+
+func (r *routerRole) apply(_ *cluster.View, t *cluster.Table) {
+	if t == nil || t == r.applied {
+		return
+	}
+	r.applied = t
+	rows := make([]router.Row, t.Partitions())
+	for p := range rows {
+		row := t.Row(proto.Partition(p))
+		rows[p] = router.Row{Owner: row.Owner, Term: row.Term}
+	}
+	r.SetTable(rows)
+}
+
+func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error) {
+	lanes, err := r.Stats(ctx)
+	if err != nil {
+		return to, err
+	}
+	to = admin.AppendStats(to, "router", each(lanes, func(s *router.Stats) *router.Counters { return &s.Conns })...)
+	to = admin.AppendStats(to, "hub", each(lanes, func(s *router.Stats) *hub.Stats { return &s.Hub })...)
+	return admin.AppendStats(to, "loop", each(lanes, func(s *router.Stats) *poll.Stats { return &s.Loop })...), nil
+}
+
+type shardRole struct {
+	*shard.Shard
+	applied *cluster.Table
+}
+
+func (s *shardRole) run(ctx context.Context, _ net.Listener) error { return s.Run(ctx) }
+
+// drain has nothing to hand over yet: partitions get new owners, and their
+// rooms new epochs, when this node has left.
+func (s *shardRole) drain(context.Context) error { return nil }
+
+func (s *shardRole) healthy() (bool, string) { return true, "" }
+
+func (s *shardRole) room(ctx context.Context, name string) (partition.Info, bool, error) {
+	return s.Room(ctx, name)
+}
+
+func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
+	var routers []proto.NodeName
+	for _, node := range v.Nodes() {
+		if node.Role == proto.RoleRouter && node.Lives() {
+			routers = append(routers, node.Name)
+		}
+	}
+	s.SetRouters(routers)
+	if t == nil || t == s.applied {
+		return
+	}
+	s.applied = t
+	rows := make([]shard.Row, t.Partitions())
+	for p := range rows {
+		row := t.Row(proto.Partition(p))
+		rows[p] = shard.Row{Owner: row.Owner, Followers: row.Followers, Term: row.Term}
+	}
+	s.SetTable(rows)
+}
+
+func (s *shardRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error) {
+	lanes, err := s.Stats(ctx)
+	if err != nil {
+		return to, err
+	}
+	to = admin.AppendStats(to, "shard", each(lanes, func(s *shard.Stats) *partition.Stats { return &s.Core })...)
+	return admin.AppendStats(to, "loop", each(lanes, func(s *shard.Stats) *poll.Stats { return &s.Loop })...), nil
+}
+
+// each points at the same part of every lane's counters.
+func each[S, P any](lanes []S, part func(*S) *P) []*P {
+	parts := make([]*P, len(lanes))
+	for i := range lanes {
+		parts[i] = part(&lanes[i])
+	}
+	return parts
+}

@@ -1,0 +1,64 @@
+package settings
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"strings"
+)
+
+// KeySize is the length of a cluster key in bytes.
+const KeySize = 32
+
+// maxKeys bounds the list of keys: a rotation needs two, and a mistaken file should not pass.
+const maxKeys = 8
+
+// NewKey returns a new cluster key as --cluster-key takes it.
+func NewKey() string {
+	key := make([]byte, KeySize)
+	rand.Read(key) // never fails
+	return base64.StdEncoding.EncodeToString(key)
+}
+
+// parseKeys reads a list of keys, separated by commas or white space. Errors name the place in the
+// list, never the key.
+func parseKeys(list string) ([][]byte, error) {
+	words := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' })
+	if len(words) == 0 {
+		return nil, fmt.Errorf("no key in it: roomring key makes one")
+	}
+	if len(words) > maxKeys {
+		return nil, fmt.Errorf("%d keys, at most %d", len(words), maxKeys)
+	}
+	keys := make([][]byte, len(words))
+	for i, word := range words {
+		key, err := base64.StdEncoding.DecodeString(word)
+		if err != nil {
+			return nil, fmt.Errorf("key %d of %d is not base64: roomring key makes one", i+1, len(words))
+		}
+		if len(key) != KeySize {
+			return nil, fmt.Errorf("key %d of %d has %d bytes, not %d: roomring key makes one", i+1, len(words), len(key), KeySize)
+		}
+		keys[i] = key
+	}
+	return keys, nil
+}
+
+// maxKeyFile bounds what is read of a key file.
+const maxKeyFile = 4 << 10
+
+func readKeys(name string) ([][]byte, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKeyFile {
+		return nil, fmt.Errorf("%s has %d bytes: that is no key file", name, len(text))
+	}
+	keys, err := parseKeys(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return keys, nil
+}

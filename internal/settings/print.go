@@ -1,0 +1,70 @@
+package settings
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// print writes every setting as a line of YAML, with the source of its value as a comment. Without
+// the hidden secrets the output is a --config file that has the same effect.
+func (s *source) print(w io.Writer) {
+	fmt.Fprintf(w, "# what takes effect for this %s\n", s.role)
+	for _, group := range groupOrder {
+		fmt.Fprintf(w, "\n# %s\n", group)
+		for _, flag := range s.flags {
+			if flag.Group.Title != group || !inFile(flag.Name) {
+				continue
+			}
+			line := flag.Name + ": " + yamlValue(flag.Target.Interface())
+			fmt.Fprintf(w, "%-44s # %s\n", line, s.why(flag.Name))
+		}
+	}
+}
+
+// why words where a value came from.
+func (s *source) why(name string) string {
+	from := s.from[name]
+	if from == "" {
+		from = "default"
+	}
+	if reason := s.chosen[name]; reason != "" {
+		from += ": " + reason
+	}
+	return from
+}
+
+func yamlValue(value any) string {
+	switch v := value.(type) {
+	case time.Duration:
+		return short(v)
+	case []string:
+		words := make([]string, len(v))
+		for i := range v {
+			words[i] = yamlValue(v[i])
+		}
+		return "[" + strings.Join(words, ", ") + "]"
+	case fmt.Stringer: // Bytes and Secret
+		return yamlValue(v.String())
+	}
+	text, err := yaml.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("settings: %v", err)) // strings and numbers always marshal
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// short writes a duration without the zeros: 5m, not 5m0s.
+func short(d time.Duration) string {
+	text := d.String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,89 @@
+// Package settings is what an operator may say to a node, and what is made of it.
+//
+// Every setting is a flag. It may also come from the environment (ROOMRING_ and the flag's name in
+// capitals, ROOMRING_MAX_MESSAGE) or from a YAML file (--config, keys are flag names); flags win over
+// the environment, the environment over the file, the file over the defaults. Whatever the source, a
+// value is checked in one place, and a complaint names the flag and where the value came from.
+//
+// The package opens no port and starts nothing: it turns words into a Router or a Shard, which is
+// complete (no value left to guess) and allowed (no unprotected port where strangers could reach it).
+//
+// Read settings.go (what there is), load.go (where values come from), check.go (what is allowed),
+// file.go, key.go, memory.go and print.go.
+package settings
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Router is everything a roomring-router can be told.
+type Router struct {
+	Listen string `name:"listen" group:"Addresses" placeholder:"HOST:PORT" default:"127.0.0.1:8000" help:"Where clients connect."`
+	Node
+
+	Auth           string   `name:"auth" group:"Clients" placeholder:"none" help:"Who may connect: none = everybody. Must be said when --listen is not on loopback."`
+	AllowOrigin    []string `name:"allow-origin" group:"Clients" placeholder:"ORIGIN,..." help:"Web pages that may connect besides our own, such as https://app.example.com; * = all."`
+	TrustedProxies []string `name:"trusted-proxies" group:"Clients" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."`
+	TLSCert        string   `name:"tls-cert" group:"Clients" placeholder:"FILE" help:"Certificate (PEM) for --listen; read again on SIGHUP."`
+	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert."`
+
+	MaxMessage    Bytes         `name:"max-message" group:"Limits" placeholder:"SIZE" default:"64KiB" help:"Largest message of a client; a larger one closes its conn with 1009."`
+	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors allow."`
+	MaxConnsPerIP int           `name:"max-conns-per-ip" group:"Limits" placeholder:"N" default:"0" help:"Clients at once from one address. 0 = no limit."`
+	AcceptsPerIP  int           `name:"accepts-per-ip" group:"Limits" placeholder:"N" default:"0" help:"New clients per second from one address. 0 = no limit."`
+	Window        Bytes         `name:"window" group:"Limits" placeholder:"SIZE" default:"8MiB" help:"Most that is kept of one room's last 10 s, for clients that fall behind."`
+	DrainTime     time.Duration `name:"drain-time" group:"Limits" placeholder:"TIME" default:"10s" help:"On SIGTERM, clients are closed evenly over this time."`
+
+	proxies []netip.Prefix
+}
+
+// Shard is everything a roomring-shard can be told.
+type Shard struct {
+	Node
+
+	BootstrapExpect int `name:"bootstrap-expect" group:"Cluster" placeholder:"N" default:"0" help:"Shards that must be there to found a cluster. 0 = 1 without --join, 3 with it."`
+
+	HistoryMessages int           `name:"history-messages" group:"Limits" placeholder:"N" default:"1000" help:"Messages kept per room for clients that come back."`
+	HistoryBytes    Bytes         `name:"history-bytes" group:"Limits" placeholder:"SIZE" default:"1MiB" help:"Bytes kept per room for clients that come back."`
+	HistoryAge      time.Duration `name:"history-age" group:"Limits" placeholder:"TIME" default:"5m" help:"How long messages, and empty rooms, are kept."`
+	Window          Bytes         `name:"window" group:"Limits" placeholder:"SIZE" default:"8MiB" help:"Most that is kept of one room's last 10 s, for routers that fall behind."`
+}
+
+// Node is what routers and shards have in common.
+type Node struct {
+	Link      string `name:"link" group:"Addresses" placeholder:"HOST:PORT" default:"${link}" help:"Where other nodes connect."`
+	Gossip    string `name:"gossip" group:"Addresses" placeholder:"HOST:PORT" default:"${gossip}" help:"Gossip with the other nodes (TCP and UDP)."`
+	Admin     string `name:"admin" group:"Addresses" placeholder:"HOST:PORT" default:"${admin}" help:"/v1/ring, /metrics, /healthz, /readyz, /debug/pprof/."`
+	Advertise string `name:"advertise" group:"Addresses" placeholder:"HOST" help:"Host that others dial to reach this node (default: the host of each address)."`
+
+	Join    []string `name:"join" group:"Cluster" placeholder:"HOST:PORT,..." help:"Gossip addresses of other nodes; a name stands for all its addresses."`
+	Cluster string   `name:"cluster" group:"Cluster" placeholder:"NAME" default:"roomring" help:"Nodes with another cluster name are not spoken to."`
+	ID      string   `name:"id" group:"Cluster" placeholder:"NAME" help:"This node's name, 1-63 of a-z 0-9 and - (default: ${role}- and five random letters)."`
+	Zone    string   `name:"zone" group:"Cluster" placeholder:"NAME" help:"Where the node stands, such as a rack; shown in /v1/ring."`
+
+	ClusterKey     Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
+	ClusterKeyFile string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
+	LinkCert       string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 between nodes."`
+	LinkKey        string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert."`
+	LinkCA         string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate."`
+	AdminToken     Secret `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for everything on --admin, 16 characters or more."`
+	AdminReadToken Secret `name:"admin-read-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for what only reads on --admin."`
+
+	MemoryLimit Bytes  `name:"memory-limit" group:"Process" placeholder:"SIZE" default:"0" help:"Memory to stay under. 0 = GOMEMLIMIT, else the cgroup's limit, else half of RAM."`
+	LogLevel    string `name:"log-level" group:"Process" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error. Logs go to stderr."`
+	LogFormat   string `name:"log-format" group:"Process" placeholder:"FORMAT" default:"auto" help:"json, console, or auto = console on a terminal, else json."`
+
+	Config      string `name:"config" group:"Process" placeholder:"FILE" help:"Settings from a YAML file; keys are flag names."`
+	PrintConfig bool   `name:"print-config" group:"Process" help:"Print what takes effect and where it came from, then exit."`
+	Version     bool   `name:"version" group:"Process" help:"Print the version, then exit."`
+
+	keys [][]byte
+}
+
+// Keys returns the cluster keys, 32 bytes each. The first encrypts, all decrypt; none means that
+// links and gossip are on loopback.
+func (n *Node) Keys() [][]byte { return n.keys }
+
+// Proxies returns the networks of --trusted-proxies.
+func (r *Router) Proxies() []netip.Prefix { return r.proxies }

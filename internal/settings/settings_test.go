@@ -1,0 +1,365 @@
+package settings
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.yaml.in/yaml/v3"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// key is 32 bytes in base64 that are easy to find in an output.
+const key = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0MTI="
+
+// outside is a Program with an environment and a place for its output.
+func outside(env map[string]string) (Program, *bytes.Buffer) {
+	out := &bytes.Buffer{}
+	return Program{Name: "roomring-router", Version: "v0", Getenv: func(k string) string { return env[k] }, Stdout: out}, out
+}
+
+func write(t *testing.T, text string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "settings.yaml")
+	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+func TestPrecedence(t *testing.T) {
+	file := write(t, "max-message: 3KiB\ndrain-time: 3s\nmax-conns: 3\njoin: [c:1, d:2]\n")
+	env := map[string]string{"ROOMRING_MAX_MESSAGE": "2KiB", "ROOMRING_DRAIN_TIME": "2s", "ROOMRING_ID": ""}
+	tests := []struct {
+		name  string
+		env   map[string]string
+		args  []string
+		size  Bytes
+		drain time.Duration
+		conns int
+		join  []string
+	}{
+		{"defaults", nil, []string{"--max-conns=9"}, 64 << 10, 10 * time.Second, 9, nil},
+		{"file", nil, []string{"--config", file}, 3 << 10, 3 * time.Second, 3, []string{"c:1", "d:2"}},
+		{"environment over file", env, []string{"--config", file}, 2 << 10, 2 * time.Second, 3, []string{"c:1", "d:2"}},
+		{"flags over all", env, []string{"--config", file, "--max-message=1KiB", "--join=a:1,b:2"}, 1 << 10, 2 * time.Second, 3, []string{"a:1", "b:2"}},
+		{"file named by the environment", map[string]string{"ROOMRING_CONFIG": file}, nil, 3 << 10, 3 * time.Second, 3, []string{"c:1", "d:2"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p, _ := outside(test.env)
+			r, err := LoadRouter(p, test.args)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if r.MaxMessage != test.size || r.DrainTime != test.drain || r.MaxConns != test.conns || !cmp.Equal(r.Join, test.join) {
+				t.Errorf("got %s %s %d %q", r.MaxMessage, r.DrainTime, r.MaxConns, r.Join)
+			}
+		})
+	}
+}
+
+// refusals: what an operator may get wrong, and a part of what must be answered.
+var refusals = []struct {
+	name string
+	args string
+	env  string // NAME=value
+	file string
+	want string
+}{
+	{name: "unknown flag", args: "--max-mesage=1", want: "did you mean"},
+	{name: "unknown key", file: "max-mesage: 1\n", want: `line 1: unknown setting "max-mesage": did you mean max-message?`},
+	{name: "key with capitals", file: "\nMax_Message: 1\n", want: `line 2: unknown setting "Max_Message": did you mean max-message?`},
+	{name: "key like nothing", file: "colour: red\n", want: "--help lists them all"},
+	{name: "key of a shard", file: "history-bytes: 1\n", want: "history-bytes: is a setting of the other kind of node"},
+	{name: "key that is a question", file: "print-config: true\n", want: `unknown setting "print-config"`},
+	{name: "key twice", file: "zone: a\nzone: b\n", want: "said twice"},
+	{name: "key without a value", file: "zone:\n", want: "has no value"},
+	{name: "nested", file: "zone: {a: b}\n", want: "want a value or a list of values"},
+	{name: "not a mapping", file: "- a\n", want: "line 1: want lines like"},
+	{name: "no YAML", file: "zone: [\n", want: "--config"},
+	{name: "no file", args: "--config=/nowhere.yaml", want: "no such file"},
+	{name: "no number", args: "--max-conns=many", want: "--max-conns"},
+	{name: "no number, from file", file: "max-conns: many\n", want: "(from the --config file)"},
+	{name: "no size", args: "--max-message=64k", want: `"64k" is not a size: write it as`},
+	{name: "no duration, from environment", env: "ROOMRING_DRAIN_TIME=soon", want: "(from ROOMRING_DRAIN_TIME)"},
+	{name: "too large", args: "--max-message=1MiB", want: "--max-message: 1MiB is out of bounds: want 1 to 1023KiB"},
+	{name: "too large, from environment", env: "ROOMRING_MAX_MESSAGE=1MiB", want: "(from ROOMRING_MAX_MESSAGE)"},
+	{name: "negative", args: "--max-conns=-1", want: "--max-conns: -1 is out of bounds"},
+	{name: "too long", args: "--drain-time=2h", want: "want 0s to 1h"},
+	{name: "window below messages", args: "--window=64KiB", want: "at least twice --max-message"},
+	{name: "little memory", args: "--memory-limit=1MiB", want: "give 64MiB or more"},
+	{name: "no address", args: "--listen=8000", want: "not HOST:PORT"},
+	{name: "no port", args: "--listen=127.0.0.1:http", want: "must be a number"},
+	{name: "port twice", args: "--link=127.0.0.1:8000", want: "already taken by --listen"},
+	{name: "open clients", args: "--listen=:8000", want: "say --auth none"},
+	{name: "open link", args: "--link=0.0.0.0:8003", want: "--link: 0.0.0.0:8003 can be reached by others, so a cluster key"},
+	{name: "open gossip", args: "--gossip=10.0.0.1:8002", want: "--gossip: 10.0.0.1:8002 can be reached by others, so a cluster key"},
+	{name: "link on a name", args: "--link=shard:8003", want: "a cluster key must protect it"},
+	{name: "open admin", args: "--admin=0.0.0.0:8001", want: "give --admin-token"},
+	{name: "everywhere", args: "--link=0.0.0.0:8003 --cluster-key=" + key, want: "--advertise HOST"},
+	{name: "advertise nothing", args: "--advertise=0.0.0.0", want: "not a host that others can dial"},
+	{name: "advertise a port", args: "--advertise=a:1", want: "without a port"},
+	{name: "advertise in vain", args: "--advertise=10.0.0.1", want: "loopback only"},
+	{name: "key of 3 bytes", args: "--cluster-key=" + key + ",YWJj", want: "key 2 of 2 has 3 bytes, not 32"},
+	{name: "key that is none", args: "--cluster-key=?", want: "key 1 of 1 is not base64"},
+	{name: "key said twice", args: "--cluster-key=" + key + " --cluster-key-file=x", want: "not both"},
+	{name: "key file is missing", args: "--cluster-key-file=/nowhere", want: "no such file"},
+	{name: "short token", args: "--admin-token=secret", want: "--admin-token: want 16"},
+	{name: "same tokens", args: "--admin-token=0123456789abcdef --admin-read-token=0123456789abcdef", want: "must differ"},
+	{name: "other auth", args: "--auth=token", want: "none is the only one"},
+	{name: "half a certificate", args: "--tls-cert=a.pem", want: "--tls-cert: needs --tls-key too"},
+	{name: "part of mutual TLS", args: "--link-cert=a --link-key=b", want: "needs --link-ca too"},
+	{name: "origin with a path", args: "--allow-origin=https://a.b/c", want: "want an origin"},
+	{name: "origin without a scheme", args: "--allow-origin=a.b", want: "want an origin"},
+	{name: "no proxy", args: "--trusted-proxies=10.0.0.0/99", want: "not an address or network"},
+	{name: "bad id", args: "--id=S_1", want: "--id"},
+	{name: "bad cluster", args: "--cluster=a/b", want: "--cluster"},
+	{name: "seed without a port", args: "--join=a", want: "--join"},
+	{name: "log level", args: "--log-level=loud", want: `"loud": want debug, info, warn or error`},
+	{name: "argument", args: "start", want: "unexpected argument start"},
+}
+
+func TestRefusals(t *testing.T) {
+	for _, test := range refusals {
+		t.Run(test.name, func(t *testing.T) {
+			args := strings.Fields(test.args)
+			if test.file != "" {
+				args = append(args, "--config", write(t, test.file))
+			}
+			name, value, _ := strings.Cut(test.env, "=")
+			p, out := outside(map[string]string{name: value})
+			_, err := LoadRouter(p, args)
+			var wrong *UsageError
+			if !errors.As(err, &wrong) || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("err = %v, want a usage error with %q", err, test.want)
+			}
+			if text := fmt.Sprint(err) + out.String(); strings.Contains(text, key) {
+				t.Errorf("a secret is shown: %s", text)
+			}
+		})
+	}
+}
+
+func TestOpenPortsWithProtection(t *testing.T) {
+	p, _ := outside(nil)
+	r, err := LoadRouter(p, []string{"--listen=0.0.0.0:8000", "--auth=none", "--link=0.0.0.0:8003", "--gossip=0.0.0.0:8002", "--admin=:8001",
+		"--admin-token=0123456789abcdef", "--advertise=10.0.0.5", "--cluster-key=" + key + "," + NewKey(),
+		"--trusted-proxies=10.1.2.3/8,::1", "--allow-origin=https://app.example.com,http://localhost:3000"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Keys()) != 2 || string(r.Keys()[0]) != "secretsecretsecretsecretsecret12" {
+		t.Errorf("keys = %q", r.Keys())
+	}
+	if got := fmt.Sprint(r.Proxies()); got != "[10.0.0.0/8 ::1/128]" {
+		t.Errorf("proxies = %s", got)
+	}
+}
+
+func TestKeyFile(t *testing.T) {
+	p, _ := outside(nil)
+	r, err := LoadRouter(p, []string{"--cluster-key-file", write(t, NewKey()+"\n"+NewKey()+"\n")})
+	if err != nil || len(r.Keys()) != 2 {
+		t.Errorf("two keys in a file: %v, %v", r, err)
+	}
+}
+
+func TestBootstrapExpect(t *testing.T) {
+	for args, want := range map[string]int{"": 1, "--join=a:1": 3, "--join=a:1 --bootstrap-expect=5": 5} {
+		p, _ := outside(nil)
+		if s, err := LoadShard(p, strings.Fields(args)); err != nil || s.BootstrapExpect != want {
+			t.Errorf("%q: %v %v, want %d", args, s, err, want)
+		}
+	}
+}
+
+func TestDefaultIDs(t *testing.T) {
+	p, _ := outside(nil)
+	a, _ := LoadShard(p, nil)
+	b, _ := LoadShard(p, nil)
+	if a.ID == b.ID || !strings.HasPrefix(a.ID, "shard-") || len(a.ID) != len("shard-")+5 {
+		t.Errorf("ids %q and %q", a.ID, b.ID)
+	}
+}
+
+func TestPrintConfigShowsSourcesAndNoSecrets(t *testing.T) {
+	file := write(t, "window: 16MiB\n")
+	p, out := outside(map[string]string{"ROOMRING_ADMIN_TOKEN": "0123456789abcdef"})
+	_, err := LoadRouter(p, []string{"--print-config", "--config", file, "--cluster-key", key, "--max-conns=7", "--id=r1", "--memory-limit=1GiB", "--join=a:1,b:2"})
+	if err != ErrDone {
+		t.Fatal(err)
+	}
+	golden(t, "print-config.txt", out.String())
+	for _, secret := range []string{key, "0123456789abcdef"} {
+		if strings.Contains(out.String(), secret) {
+			t.Errorf("%q is shown", secret)
+		}
+	}
+}
+
+func TestPrintedConfigIsAConfig(t *testing.T) {
+	p, out := outside(nil)
+	args := []string{"--id=r1", "--max-conns=7", "--drain-time=90s", "--join=a:1", "--allow-origin=*"}
+	want, err := LoadRouter(p, args)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadRouter(p, append(args, "--print-config")); err != ErrDone {
+		t.Fatal(err)
+	}
+	file := write(t, out.String())
+	got, err := LoadRouter(p, []string{"--config", file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got.Config = ""
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("read again: %+v\nwant: %+v", got, want)
+	}
+}
+
+func TestSecretsDoNotPrint(t *testing.T) {
+	s := Secret("hush")
+	if text := fmt.Sprintf("%v %s %+v %#v", s, s, struct{ S Secret }{s}, s); strings.Contains(text, "hush") {
+		t.Error(text)
+	}
+}
+
+func TestHelp(t *testing.T) {
+	p, out := outside(nil)
+	if _, err := LoadRouter(p, []string{"--help"}); err != ErrDone {
+		t.Fatal(err)
+	}
+	golden(t, "help-router.txt", out.String())
+	out.Reset()
+	p.Name = "roomring-shard"
+	if _, err := LoadShard(p, []string{"--help"}); err != ErrDone {
+		t.Fatal(err)
+	}
+	golden(t, "help-shard.txt", out.String())
+	for line := range strings.Lines(out.String()) {
+		if len(line) > helpWidth+1 {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+	}
+}
+
+func TestExamplesOfTheHelpAreAccepted(t *testing.T) {
+	keys := write(t, NewKey())
+	for role, text := range examples {
+		text = strings.ReplaceAll(strings.ReplaceAll(text, "\\\n", ""), "/etc/roomring/key", keys)
+		for line := range strings.Lines(text) {
+			words := strings.Fields(line)
+			if len(words) == 0 || !strings.HasPrefix(words[0], "roomring-") {
+				continue
+			}
+			p, _ := outside(nil)
+			var err error
+			if role == "router" {
+				_, err = LoadRouter(p, words[1:])
+			} else {
+				_, err = LoadShard(p, words[1:])
+			}
+			if err != nil {
+				t.Errorf("%s: %v", line, err)
+			}
+		}
+	}
+}
+
+func TestVersion(t *testing.T) {
+	p, out := outside(nil)
+	if _, err := LoadShard(p, []string{"--version"}); err != ErrDone || out.String() != "roomring-router v0\n" {
+		t.Errorf("%v, %q", err, out)
+	}
+}
+
+func TestBytes(t *testing.T) {
+	for text, want := range map[string]Bytes{"0": 0, "17": 17, "64KiB": 64 << 10, "1 MiB": 1 << 20, "2GiB": 2 << 30, "5kB": 5000, "1MB": 1e6, "9B": 9} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(text)); err != nil || b != want {
+			t.Errorf("%q = %d, %v", text, b, err)
+		}
+		var again Bytes
+		if err := again.UnmarshalText([]byte(b.String())); err != nil || again != b {
+			t.Errorf("%q does not survive as %s", text, b)
+		}
+	}
+	for _, text := range []string{"", "-1", "1.5MiB", "KiB", "1KiBMiB", "9999999999GiB", "1mib"} {
+		var b Bytes
+		if err := b.UnmarshalText([]byte(text)); err == nil {
+			t.Errorf("%q = %d, want an error", text, b)
+		}
+	}
+}
+
+func TestCgroupLimit(t *testing.T) {
+	tests := []struct {
+		name  string
+		files map[string]string
+		want  Bytes
+	}{
+		{"none", nil, 0},
+		{"container, v2", map[string]string{"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/memory.max": "536870912\n"}, 512 << 20},
+		{"no limit, v2", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 0},
+		{"tightest of the path", map[string]string{"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/memory.max": "100\n", "sys/fs/cgroup/a/b/memory.max": "200\n"}, 100},
+		{"v1", map[string]string{"proc/self/cgroup": "3:cpu:/x\n2:memory:/y\n", "sys/fs/cgroup/memory/y/memory.limit_in_bytes": "300\n"}, 300},
+		{"no limit, v1", map[string]string{"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 0},
+	}
+	for _, test := range tests {
+		root := t.TempDir()
+		for name, text := range test.files {
+			name = filepath.Join(root, name)
+			if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := cgroupLimit(root); got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+func FuzzConfigFile(f *testing.F) {
+	f.Add("max-message: 3KiB\njoin: [a, b]\n")
+	f.Add("a: &x [*x]\n---\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		parsed, err := parseFile([]byte(text), []string{"max-message", "join"}, nil)
+		if err != nil {
+			return
+		}
+		var keys map[string]any
+		if yaml.Unmarshal([]byte(text), &keys) == nil && len(keys) != len(parsed) {
+			t.Errorf("%q: parsed as %v", text, parsed)
+		}
+	})
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got; -update writes it):\n%s", name, diff)
+	}
+}
