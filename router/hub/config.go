@@ -65,6 +65,11 @@ type Config struct {
 	// If zero, 100 ms.
 	MembersEvery time.Duration
 
+	// Patience is how many members make it worth a moment to wait for messages
+	// that are on their way before a room is fanned out.
+	// If zero, 32.
+	Patience int
+
 	// Spare bounds the free buffers kept for reuse.
 	// If zero, 8 MiB.
 	Spare int
@@ -103,6 +108,7 @@ func (c Config) withDefaults() Config {
 	set(&c.Unacknowledged, 256<<20)
 	set(&c.RoomTail, 8<<20)
 	set(&c.Tails, 256<<20)
+	set(&c.Patience, 32)
 	set(&c.Spare, 8<<20)
 	span(&c.Window, 10*time.Second)
 	span(&c.Stall, 30*time.Second)

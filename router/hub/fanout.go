@@ -14,13 +14,19 @@ type cursor struct {
 // write where the news are one piece; then those that lag and can go on do so.
 func (h *Hub) FanOut(now time.Time) {
 	h.clock(now)
+	kept := h.dirty[:0]
 	for _, r := range h.dirty {
+		if r.dirty && h.defers(r) {
+			kept = append(kept, r)
+			continue
+		}
+		r.listed = false
 		if r.dirty {
 			h.flush(r)
 		}
 	}
-	clear(h.dirty)
-	h.dirty = h.dirty[:0]
+	clear(h.dirty[len(kept):])
+	h.dirty = kept
 	for _, m := range h.ready {
 		if m.cursor != nil && m.cursor.ready {
 			h.proceed(m)
@@ -33,6 +39,24 @@ func (h *Hub) FanOut(now time.Time) {
 	}
 	clear(h.doomed)
 	h.doomed = h.doomed[:0]
+}
+
+// writeCost is what one write to a member costs, in nanoseconds: 4.5 to 6 µs on
+// the machine it was measured on, however many messages it carries.
+const writeCost = 5000
+
+// defers reports whether a room's news are to wait for more that is sure to
+// come: messages of our own members that are on their way to the owner. A
+// fan-out costs its writes and not its messages, so waiting pays as long as it
+// takes no longer than the fan-out itself would; by that bound it is at most
+// twice as slow as knowing the future (the argument of renting or buying skis).
+// A room with few members, or whose members say nothing, never waits.
+func (h *Hub) defers(r *room) bool {
+	if q := &r.part.pub; q.sent == q.base {
+		return false
+	}
+	n := r.members()
+	return n >= h.cfg.Patience && h.now-r.soiled < int64(n)*writeCost
 }
 
 // Writable says that the member's socket takes more: the rest follows at the
@@ -93,7 +117,7 @@ func (h *Hub) flushChain(c *chain) {
 				h.lag(m, c, s, pos+uint32(max(n, 0)))
 			}
 		default:
-			if at, n := h.push(m, s, pos); at != nil {
+			if at, n := h.push(m, c, s, pos); at != nil {
 				h.lag(m, c, at, n)
 			}
 		}
@@ -101,20 +125,29 @@ func (h *Hub) flushChain(c *chain) {
 	h.trim(c)
 }
 
-// push writes from a place on to the end. If the socket takes less, it returns
-// the place that was reached, else nil.
-func (h *Hub) push(m *Member, s *segment, pos uint32) (*segment, uint32) {
+// push writes from a place on up to where the chain was fanned out. If the
+// socket takes less, it returns the place that was reached, else nil. What is
+// not fanned out yet is for the fan-out: whoever is at its beginning is live.
+func (h *Hub) push(m *Member, c *chain, s *segment, pos uint32) (*segment, uint32) {
 	for {
-		if int(pos) == len(s.buf) {
-			if s.next == nil {
+		all := uint32(len(s.buf))
+		if s == c.sent {
+			all = c.sentAt
+		}
+		if pos == all {
+			if s == c.sent || s.next == nil {
 				return nil, 0
 			}
 			s, pos = s.next, 0
 			continue
 		}
-		end := uint32(len(s.buf))
+		end := all
 		if m.flags&flagNoEcho != 0 {
-			if pos, end = s.others(pos, m.ID); pos == end {
+			if pos, end = s.others(pos, m.ID); pos >= all {
+				pos = all
+				continue
+			}
+			if end = min(end, all); pos == end {
 				continue
 			}
 		}
@@ -168,8 +201,8 @@ func (h *Hub) lag(m *Member, c *chain, s *segment, pos uint32) {
 func (h *Hub) proceed(m *Member) {
 	k := m.cursor
 	k.ready = false
-	s, pos := h.push(m, k.seg, k.pos)
 	c := m.room.chains[m.dialect()]
+	s, pos := h.push(m, c, k.seg, k.pos)
 	if s == nil {
 		h.caughtUp(m)
 		return

@@ -395,6 +395,51 @@ func TestHoleIsRepaired(t *testing.T) {
 	}
 }
 
+// A fan-out waits for messages of our own members that are on their way, but no
+// longer than it takes itself, and not in a small room.
+func TestFanOutWaitsForWhatIsOnItsWay(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		members int
+		publish bool
+		then    func(*bench)
+		writes  int
+	}{
+		{"nothing on its way", 4, false, nil, 4},
+		{"a small room", 3, true, nil, 3},
+		{"it waits", 4, true, nil, 0},
+		{"until it has come", 4, true, func(b *bench) {
+			b.frame(proto.AppendAck(nil, 0, 1, 1, nil))
+			b.deliver(2, "mine")
+		}, 4},
+		{"or as long as the fan-out takes", 4, true, func(b *bench) { b.now = b.now.Add(4 * writeCost) }, 4},
+		{"and no shorter", 4, true, func(b *bench) { b.now = b.now.Add(4*writeCost - 1) }, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBench(t, Config{Patience: 4})
+			members := make([]*Member, test.members)
+			for i := range members {
+				members[i] = b.join(uint64(i+1), JoinOptions{})
+			}
+			b.sent()
+			b.attached(epochA, 0, 1, proto.StatusWhole)
+			if test.publish {
+				b.h.Publish(members[0], proto.KindText, []byte("mine"), b.now)
+				b.sent()
+			}
+			b.deliver(1, "news")
+			b.h.FanOut(b.now)
+			if test.then != nil {
+				test.then(b)
+				b.h.FanOut(b.now)
+			}
+			if b.writes != test.writes {
+				t.Errorf("%d writes, want %d", b.writes, test.writes)
+			}
+		})
+	}
+}
+
 func TestExpectHoldGo(t *testing.T) {
 	b := newBench(t, Config{})
 	m := b.join(1, JoinOptions{})

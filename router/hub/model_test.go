@@ -163,7 +163,7 @@ func (w *world) pick(a, b int) int { return a + w.chance.IntN(b-a+1) }
 func one[T any](w *world, list []T) T { return list[w.pick(0, len(list)-1)] }
 
 func (w *world) open(cfg Config) {
-	cfg.Partitions = modelPartitions
+	cfg.Partitions, cfg.Patience = modelPartitions, one(w, []int{1, 3, 32})
 	w.h = New(cfg, w)
 	for i := range 2 {
 		w.nodes = append(w.nodes, &modelNode{name: proto.MakeNodeName("s"+proto.NodeID(rune('1'+i)), 7)})

@@ -14,7 +14,8 @@ type room struct {
 	at      int32 // its place in part.rooms
 	state   state
 	queued  bool // in part.attach
-	dirty   bool // in hub.dirty
+	dirty   bool // has news that were not fanned out
+	listed  bool // in hub.dirty
 	counted bool // in part.counts
 	doomed  bool // in hub.doomed
 	gone    bool // not in hub.rooms any more
@@ -28,6 +29,8 @@ type room struct {
 	last  proto.Offset // of the message we have last; the next is last+1
 	floor proto.Offset // nothing at or below it is kept anywhere
 	seen  proto.Offset // the log reaches at least so far; not below last
+
+	soiled int64 // when the oldest of its news came
 
 	chains   [2]*chain // by dialect; nil while nobody reads it
 	tail     int       // bytes held by the chains
@@ -244,7 +247,10 @@ func (h *Hub) tell(r *room, suffix string) {
 
 func (h *Hub) soil(r *room) {
 	if !r.dirty {
-		r.dirty = true
+		r.dirty, r.soiled = true, h.now
+	}
+	if !r.listed {
+		r.listed = true
 		h.dirty = append(h.dirty, r)
 	}
 }
