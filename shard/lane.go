@@ -29,6 +29,7 @@ type lane struct {
 
 	routers map[proto.NodeName]bool // seen on a link and not yet given up
 	dirty   []*partition.Peer       // reused from turn to turn
+	filled  bool                    // data frames were filled in this turn
 }
 
 func newLane(cfg *Config, n int) (*lane, error) {
@@ -104,6 +105,7 @@ func (l *lane) turn() {
 		l.fill(r)
 	}
 	l.flush()
+	l.goOn()
 	if l.core.NeedTable() && l.cfg.NeedTable != nil {
 		l.cfg.NeedTable()
 	}
@@ -115,11 +117,38 @@ func (l *lane) flush() {
 	}
 }
 
+// fill gives a router what there is for it, as far as its link takes it.
 func (l *lane) fill(r *partition.Peer) {
 	k := r.Tag.(*link.Link)
 	k.Control(func(b []byte) []byte { return l.core.Control(r, b) })
-	if space := k.Space(); space > 0 {
-		k.Data(func(b []byte) []byte { return l.core.Fill(r, b, space) })
+	space := k.Space()
+	if space == 0 {
+		return
+	}
+	if space >= link.HighWater {
+		space = proto.MaxFrame // nothing waits: the largest message may go too
+	}
+	k.Data(func(b []byte) []byte {
+		before := len(b)
+		b = l.core.Fill(r, b, space)
+		l.filled = l.filled || len(b) > before
+		return b
+	})
+}
+
+// goOn has another turn follow at once when a link took all that it was given
+// and there is more: then nothing that happens would lead to one.
+func (l *lane) goOn() {
+	if !l.filled {
+		return
+	}
+	l.filled = false
+	l.dirty = l.core.Dirty(l.dirty[:0])
+	for _, r := range l.dirty {
+		if r.Tag.(*link.Link).Space() > 0 {
+			l.loop.Post(func() {})
+			return
+		}
 	}
 }
 

@@ -17,7 +17,10 @@ const (
 const (
 	segmentMin = 256
 	segmentMax = 64 << 10 // of the usual growth; a larger message gets its own
-	classes    = 14       // 256 B to 2 MiB
+	classes    = 9        // 256 B to 64 KiB
+	// oversize is the class of a segment for one message of its own size: it is
+	// not used again, because no two of them are alike.
+	oversize = classes
 	// A segment takes no message this long after its first, so that a quiet
 	// room's old messages do not stay because of a young one.
 	sealAfter = int64(2 * time.Second)
@@ -411,8 +414,11 @@ type buffers struct {
 }
 
 func class(n int) int {
-	if n <= segmentMin {
+	switch {
+	case n <= segmentMin:
 		return 0
+	case n > segmentMax:
+		return oversize
 	}
 	return bits.Len(uint(n-1)) - 8
 }
@@ -420,6 +426,9 @@ func class(n int) int {
 // get gives an empty segment with space for n bytes.
 func (b *buffers) get(n int) *segment {
 	k := class(n)
+	if k == oversize {
+		return &segment{buf: make([]byte, 0, n)}
+	}
 	if s := b.free[k]; s != nil {
 		b.free[k] = s.next
 		s.next = nil
@@ -431,10 +440,10 @@ func (b *buffers) get(n int) *segment {
 
 func (b *buffers) put(s *segment) {
 	*s = segment{buf: s.buf[:0], index: s.index[:0]}
-	if b.held+s.size() > b.limit {
+	k := class(cap(s.buf))
+	if k == oversize || b.held+s.size() > b.limit {
 		return
 	}
-	k := class(cap(s.buf))
 	b.held += s.size()
 	s.next, b.free[k] = b.free[k], s
 }

@@ -264,6 +264,45 @@ func TestManyResumesAreOneFetch(t *testing.T) {
 	b.want("a late one reads the tail; the hub sends", b.sent(), "")
 }
 
+// Of more history than a tail may hold, the newest part is taken.
+func TestLongHistoryIsTakenFromItsEnd(t *testing.T) {
+	for _, test := range []struct {
+		opt    JoinOptions
+		suffix string
+	}{
+		{JoinOptions{All: true}, ""},
+		{JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 10}}, " gap"},
+	} {
+		b := newBench(t, Config{RoomTail: 4096})
+		b.join(1, test.opt)
+		b.sent()
+		b.attached(epochA, 60, 1, proto.StatusWhole)
+		b.sent()
+		texts := make([]string, 60)
+		for i := range texts {
+			texts[i] = fmt.Sprintf("%d %0200d", i+1, 0)
+		}
+		history := make([]string, 60)
+		for i := range history {
+			history[i] = fmt.Sprintf("%0200d", 0)
+		}
+		after := int(test.opt.Since.Offset)
+		b.fetched(proto.Offset(after), history[after:]...)
+		b.h.FanOut(b.now)
+		var from int
+		if len(b.log) == 1 {
+			fmt.Sscanf(b.log[0], "1 joined !"+epochA.String()+".%d", &from)
+		}
+		if from < 30 || from > 50 {
+			t.Fatalf("sink was told %q", b.log)
+		}
+		b.said(fmt.Sprintf("1 joined !%v.%d%s", epochA, from, test.suffix))
+		if got := b.got[1]; !bytes.Equal(got, text(texts[from:]...)) {
+			t.Errorf("%d bytes, want messages %d to 60", len(got), from+1)
+		}
+	}
+}
+
 func TestShortWriteIsContinuedAndFinishedBeforeAClose(t *testing.T) {
 	b := newBench(t, Config{})
 	m, n := b.join(1, JoinOptions{}), b.join(2, JoinOptions{})

@@ -179,7 +179,7 @@ func (h *Hub) fetched(r *room, x *proto.Fetched) error {
 	if err := x.Messages.Err(); err != nil {
 		return fmt.Errorf("fetched: %w", err)
 	}
-	if !f.probe && (f.held > h.cfg.RoomTail || h.tails+h.building > h.cfg.Tails) {
+	if !f.probe && h.tails+h.building > h.cfg.Tails {
 		h.noHistory(r)
 	} else if x.Last && f.probe {
 		h.probed(r, f)
@@ -194,6 +194,12 @@ func (h *Hub) build(r *room, f *fetch, m *proto.Message) {
 		f.chain = &chain{room: r, numbered: true, building: true}
 	}
 	h.message(f.chain, f.reach, m)
+	// What an owner keeps of a room may be a little more than a tail may hold,
+	// for here each message has its header. Of still more the newest part serves.
+	for f.held > h.cfg.RoomTail+h.cfg.RoomTail/4 && f.chain.first != f.chain.last {
+		f.from += proto.Offset(len(f.chain.first.index))
+		h.dropFirst(f.chain)
+	}
 }
 
 // noHistory gives up on the running fetch: who needs it is told of a gap.
