@@ -27,6 +27,10 @@ func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, l
 		reload(ctx, certificate, log)
 		return nil
 	})
+	g.Go(func() error {
+		process.TidyMemory(ctx)
+		return nil
+	})
 	return g.Wait()
 }
 

@@ -4,8 +4,10 @@ import (
 	"context"
 
 	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/roomring/roomring/cmd/internal/launch"
+	"github.com/roomring/roomring/cmd/internal/process"
 	"github.com/roomring/roomring/internal/settings"
 )
 
@@ -15,5 +17,15 @@ func runShard(ctx context.Context, drain <-chan struct{}, s *settings.Shard, log
 	if err != nil {
 		return err
 	}
-	return n.Run(ctx, drain)
+	g, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	g.Go(func() error {
+		defer stop()
+		return n.Run(ctx, drain)
+	})
+	g.Go(func() error {
+		process.TidyMemory(ctx)
+		return nil
+	})
+	return g.Wait()
 }
