@@ -70,24 +70,11 @@ func (c *devCommand) Run(w *world) error {
 	return cluster.run(w.ctx, func() { cluster.banner(w.stdout) })
 }
 
-// open opens the ports of all nodes. Those that nobody has to know are free ones. What is open when
-// something fails ends with the process.
+// open opens the ports of all nodes. The routers come first, so that no free port that another node is
+// given can be one of theirs. What is open when something fails ends with the process.
 func (c *devCommand) open(log *zap.Logger) (*devCluster, error) {
 	d := &devCluster{}
 	var seeds []string
-	for i := range devShards {
-		s, err := settings.LoadShard(settings.Program{Name: name}, append(devArgs("s", i), "--admin", anyPort))
-		if err != nil {
-			return nil, err
-		}
-		s.Join, s.BootstrapExpect, s.MemoryLimit = seeds, devShards, s.MemoryLimit/(devShards+devRouters)
-		n, err := launch.Shard(s, log.Named(s.ID))
-		if err != nil {
-			return nil, err
-		}
-		d.shards = append(d.shards, n)
-		seeds = append(seeds, n.Addresses().Gossip)
-	}
 	ports := []int{c.Port, c.Port + 10}
 	for i, port := range ports {
 		s, err := settings.LoadRouter(settings.Program{Name: name}, append(devArgs("r", i), "--listen", local(port), "--admin", local(port+1),
@@ -101,6 +88,19 @@ func (c *devCommand) open(log *zap.Logger) (*devCluster, error) {
 			return nil, err
 		}
 		d.routers = append(d.routers, n)
+		seeds = append(seeds, n.Addresses().Gossip)
+	}
+	for i := range devShards {
+		s, err := settings.LoadShard(settings.Program{Name: name}, append(devArgs("s", i), "--admin", anyPort))
+		if err != nil {
+			return nil, err
+		}
+		s.Join, s.BootstrapExpect, s.MemoryLimit = seeds, devShards, s.MemoryLimit/(devShards+devRouters)
+		n, err := launch.Shard(s, log.Named(s.ID))
+		if err != nil {
+			return nil, err
+		}
+		d.shards = append(d.shards, n)
 	}
 	return d, nil
 }
