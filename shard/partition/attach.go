@@ -102,12 +102,22 @@ func (l *Lane) detach(p *part, r *Peer, body []byte) error {
 			return err
 		}
 		if rm != nil {
-			if c := rm.cursorOf(r); c != nil {
-				l.removeCursor(c)
-			}
+			l.leave(rm, r)
 		}
 	}
 	return x.Err()
+}
+
+// leave removes all cursors of a peer in a room, its fetches as well: if it
+// comes back, it asks again, and could not tell two answers apart.
+func (l *Lane) leave(rm *roomState, r *Peer) {
+	for c := rm.cursors; c != nil; {
+		next := c.later
+		if c.peer == r {
+			l.removeCursor(c)
+		}
+		c = next
+	}
 }
 
 // fetch begins a cursor over a part of the history. What nobody has any more

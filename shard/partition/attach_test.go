@@ -362,3 +362,18 @@ func TestLinksAreReapedBitByBit(t *testing.T) {
 	g.say(again, "room0", "a")
 	g.want("heard", g.data(again), "attached room0 e1.0 first 1 whole", "deliver room0 e1.1 a#9")
 }
+
+// TestDetachEndsFetches: a router that comes back asks again.
+func TestDetachEndsFetches(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a", "b")
+	g.data(r)
+	check(t, g.fetch(r, "lobby", 1, 0, 2))
+	g.detach(r, "lobby")
+	g.want("nothing is answered", g.data(r))
+	if r.fetches != 0 || r.cursors != nil {
+		t.Errorf("%d fetches are left", r.fetches)
+	}
+}

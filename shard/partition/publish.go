@@ -5,7 +5,8 @@ import "github.com/roomring/roomring/proto"
 // publisher is what rule R8 knows of one router incarnation in one partition.
 //
 // Invariant: all its seqs up to last are entries of the partition's log, each
-// exactly once, and those up to committed may be acknowledged.
+// exactly once, or were acknowledged by another owner; those up to committed may
+// be acknowledged.
 type publisher struct {
 	peer      *Peer     // the link of its last publish: that is where acks go
 	last      proto.Seq // 0: nothing is known of it
@@ -25,16 +26,11 @@ func (l *Lane) publish(p *part, r *Peer, body []byte) error {
 	if err != nil {
 		return err
 	}
-	pub := r.router.pubs[p.local]
-	if pub == nil {
-		pub = &publisher{}
-		r.router.pubs[p.local] = pub
-	}
-	pub.peer = r
-	next := pub.last + 1
-	if pub.last == 0 {
-		next = x.Base
-	}
+	pub := l.publisher(p, r)
+	// All below base is acknowledged: what of it we lack, or know nothing of,
+	// another owner has, so it never comes here. That also holds where two owned
+	// the partition in one term.
+	next := max(pub.last+1, x.Base)
 	switch {
 	case x.Seq == next || l.cfg.Break&BreakDedup != 0:
 		return l.appendPublish(p, pub, r, &x)
@@ -44,6 +40,17 @@ func (l *Lane) publish(p *part, r *Peer, body []byte) error {
 		l.expect(p, pub, next, x.Seq)
 	}
 	return nil
+}
+
+// publisher is what is known of a peer's router; its acks go to this peer now.
+func (l *Lane) publisher(p *part, r *Peer) *publisher {
+	pub := r.router.pubs[p.local]
+	if pub == nil {
+		pub = &publisher{}
+		r.router.pubs[p.local] = pub
+	}
+	pub.peer = r
+	return pub
 }
 
 // appendPublish makes an entry of a publish. Refusals and voids are entries

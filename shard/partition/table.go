@@ -23,16 +23,22 @@ type hold struct {
 }
 
 // SetTable tells the lane what the Table says of a partition. Rows that are not
-// news are ignored, and so are partitions of other lanes. A partition that
-// is gained begins with no rooms: epochs are minted when rooms are asked for.
-// One that is lost is dropped. One that stays keeps everything. Followers have
-// no part in what is committed yet: an entry commits when it is appended.
+// news are ignored, and so are partitions of other lanes. A partition that is
+// gained begins with no rooms: epochs are minted when rooms are asked for. One
+// that is lost is dropped. One that stays keeps everything, if no term was
+// missed: else another may have owned it in between. Followers have no part in
+// what is committed yet: an entry commits when it is appended.
 func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.NodeName, term proto.Term, now time.Time) {
 	l.advance(now)
 	p := l.part(number)
 	owned := owner == l.cfg.Self && owner != ""
 	if p == nil || term < p.term || term == p.term && owned == p.owned {
 		return
+	}
+	if owned && p.owned && term > p.term+1 {
+		p.owned = false // a term that we missed may have been another's: what we have may be its past
+		l.stats.Owned--
+		l.drop(p)
 	}
 	p.term = term
 	switch {
@@ -43,6 +49,8 @@ func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.
 		p.owned = false
 		l.stats.Owned--
 		l.drop(p)
+	case owned:
+		l.dropFetches(p)
 	}
 	p.settled = l.now + settleAge
 	l.release(p)
@@ -65,14 +73,30 @@ func (l *Lane) drop(p *part) {
 	p.log = p.log[:0]
 }
 
+// dropFetches ends the fetches of a partition that stays with a new term: the
+// routers ask again in it, and could not tell two answers apart.
+func (l *Lane) dropFetches(p *part) {
+	for rm := p.first; rm != nil; rm = rm.next {
+		for c := rm.cursors; c != nil; {
+			next := c.later
+			if c.fetch {
+				l.removeCursor(c)
+			}
+			c = next
+		}
+	}
+}
+
 // hold keeps a frame of a higher term until SetTable tells that term.
 func (l *Lane) hold(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
 	most := 2
 	if typ == proto.FramePublish {
 		most = 1
-		if i := p.holding(r); i >= 0 {
+		if i := p.holding(r); i >= 0 && p.holds[i].term >= term {
 			l.stats.HeldDropped++
 			return nil // its order is kept: nothing behind a dropped one is taken
+		} else if i >= 0 { // it began again in a newer term
+			p.holds = slices.Delete(p.holds, i, i+1)
 		}
 	}
 	if p.heldBytes+len(body) <= most*maxHeld && l.heldAll+len(body) <= most*maxHeldAll {
@@ -137,6 +161,11 @@ func (l *Lane) release(p *part) {
 			return false
 		}
 		l.note(h.peer, p, noteGo)
+		if p.owned { // it may not have heard of the hold, and then sent on
+			pub := l.publisher(p, h.peer)
+			pub.expected, pub.gap = max(h.seq, pub.last+1), max(h.seq, pub.last+1)
+			l.note(h.peer, p, noteExpect)
+		}
 		return true
 	})
 }

@@ -2,6 +2,8 @@ package partition
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +83,61 @@ func TestHigherTermOfTheSameOwnerKeepsAll(t *testing.T) {
 	}
 }
 
+// TestMissedTermMayHaveBeenAnothers: routers published and heard at the owner
+// that we did not hear of. Our rooms are their past, and our seqs as well: to go
+// on with them would double messages, and expect seqs that are settled for ever.
+func TestMissedTermMayHaveBeenAnothers(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a")
+	g.data(r)
+	g.control(r)
+	g.table(self, 3)
+	g.want("told", g.control(r), "fenced t3")
+	g.must(r, attachFrame(3, "lobby e7.4"))
+	g.publish(r, inTerm(3, pub(5, 5, "lobby", "b")))
+	g.want("publishes go on", g.control(r), "ack 5 t3")
+	g.want("with a new epoch", g.data(r), "attached lobby e2.0 first 1 reset", "deliver lobby e2.1 b#9")
+	if s := g.l.Stats(); s.Owned != 1 || s.Rooms != 1 {
+		t.Errorf("owns %d partitions with %d rooms", s.Owned, s.Rooms)
+	}
+}
+
+// TestNewTermEndsFetches: routers ask again in a new term, and an answer to the
+// old question would be taken for a part of the new one.
+func TestNewTermEndsFetches(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.data(r)
+	g.say(r, "lobby", "a", "b")
+	g.data(r)
+	check(t, g.fetch(r, "lobby", 1, 0, 2))
+	g.table(self, 2)
+	g.want("nothing is answered", g.data(r))
+	if r.fetches != 0 {
+		t.Errorf("%d fetches are left", r.fetches)
+	}
+}
+
+// TestAcknowledgedElsewhere: two coordinators may have given a partition to two
+// shards in one term. What the other one acknowledged never comes here.
+func TestAcknowledgedElsewhere(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a")
+	g.data(r)
+	g.control(r)
+	g.publish(r, pub(6, 5, "lobby", "f"))
+	g.want("the first unacknowledged one is asked for", g.control(r), "expect t1 5")
+	g.publish(r, pub(5, 5, "lobby", "e"))
+	g.publish(r, pub(6, 5, "lobby", "f"))
+	g.want("and taken", g.control(r), "ack 6 t1")
+	g.want("heard", g.data(r), "deliver lobby e1.2 e#9 f#9")
+}
+
 // TestLastWordOfOneTerm: without raft, a split may have made two rows of one
 // term. Then the Table's last word counts.
 func TestLastWordOfOneTerm(t *testing.T) {
@@ -125,6 +182,30 @@ func TestHeldForTheWrongOwnerIsMoved(t *testing.T) {
 	g.want("told", g.control(r), "moved t2")
 }
 
+// TestHoldEndsWithItsTerm: a router that was told to hold begins again in a newer
+// term, so its publishes of that term are held anew. Whether it heard of the
+// hold or not, it is told from where on they are missing.
+func TestHoldEndsWithItsTerm(t *testing.T) {
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	payload := strings.Repeat("x", 400_000)
+	for seq := proto.Seq(1); seq <= 4; seq++ {
+		g.publish(r, inTerm(2, pub(seq, 1, "lobby", payload)))
+	}
+	g.table(self, 2)
+	g.want("missing", g.control(r), "ack 2 t2", "go t2", "expect t2 3")
+	for seq := proto.Seq(3); seq <= 6; seq++ {
+		g.publish(r, inTerm(3, pub(seq, 3, "lobby", payload)))
+	}
+	g.publish(r, inTerm(4, pub(3, 3, "lobby", "small")))
+	g.table(self, 3)
+	g.control(r)
+	g.table(self, 4)
+	if have := g.control(r); !slices.Contains(have, "ack 4 t4") {
+		t.Errorf("a publish of the newer term was not taken: told %v", have)
+	}
+}
+
 func TestHeldIsBounded(t *testing.T) {
 	g := newRig(t, Config{})
 	r, r2 := g.up("r1"), g.up("r2")
@@ -150,7 +231,7 @@ func TestHeldIsBounded(t *testing.T) {
 	g.l.RouterDown(r2)
 	g.table(self, 2)
 	have = g.control(r)
-	if len(have) != 2 || !strings.HasPrefix(have[0], "ack 10") || have[1] != "go t2" {
+	if len(have) != 3 || !strings.HasPrefix(have[0], "ack 10") || have[1] != "go t2" || have[2] != fmt.Sprintf("expect t2 %d", first) {
 		t.Errorf("told %v", have)
 	}
 	for seq := proto.Seq(first); seq <= 200; seq++ {
