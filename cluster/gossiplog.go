@@ -10,14 +10,23 @@ import (
 
 // gossipLog takes memberlist's lines, "[LEVEL] memberlist: what happened", to zap. What it calls
 // errors and warnings is mostly brought about by others, who may send as much nonsense as they
-// like: ten such lines in ten seconds are warnings, the rest is for debugging.
+// like: ten such lines in ten seconds are warnings, each kind once a minute; the rest is for
+// debugging.
 type gossipLog struct {
 	log     *zap.Logger
 	limiter *rate.Limiter
+
+	// Owned by Write, of which a log.Logger runs one at a time.
+	said map[string]time.Time // kind of line → when it was a warning last; at most maxKinds
 }
 
+const (
+	kindAgain = time.Minute
+	maxKinds  = 64
+)
+
 func newGossipLog(log *zap.Logger) *gossipLog {
-	return &gossipLog{log: log, limiter: rate.NewLimiter(rate.Every(time.Second), 10)}
+	return &gossipLog{log: log, limiter: rate.NewLimiter(rate.Every(time.Second), 10), said: make(map[string]time.Time)}
 }
 
 // Write takes one line.
@@ -33,11 +42,26 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 	case "DEBUG", "INFO":
 		g.log.Debug("gossip", field)
 	default:
-		if g.limiter.Allow() {
+		if g.fresh(detail) && g.limiter.Allow() {
 			g.log.Warn("gossip trouble", field)
 		} else {
 			g.log.Debug("gossip", field)
 		}
 	}
 	return len(line), nil
+}
+
+// fresh reports whether a line of this kind was not a warning within kindAgain. Lines that differ in
+// the far address alone are of one kind: a stranger that knocks each second says one thing.
+func (g *gossipLog) fresh(detail []byte) bool {
+	kind, _, _ := bytes.Cut(detail, []byte(" from="))
+	now := time.Now()
+	if now.Sub(g.said[string(kind)]) < kindAgain {
+		return false
+	}
+	if len(g.said) >= maxKinds {
+		clear(g.said)
+	}
+	g.said[string(kind)] = now
+	return true
 }

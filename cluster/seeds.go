@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -24,12 +25,13 @@ func (g *Gossip) join(ctx context.Context) {
 		return
 	}
 	var all time.Time // when all seeds were joined last, not only missing ones
+	refused := make(map[string]bool)
 	for {
 		pause, everyone := rejoinAlways, time.Since(all) >= rejoinAlways
 		if everyone {
 			all = time.Now()
 		}
-		if g.joinSeeds(ctx, everyone) {
+		if g.joinSeeds(ctx, everyone, refused) {
 			pause = rejoinMissing
 		}
 		if len(g.others()) == 0 {
@@ -44,8 +46,8 @@ func (g *Gossip) join(ctx context.Context) {
 }
 
 // joinSeeds joins the seeds that are not among the known nodes, or everyone, and reports whether
-// some are still missing.
-func (g *Gossip) joinSeeds(ctx context.Context, everyone bool) (missing bool) {
+// some are still missing. In refused are the addresses whose refusal was logged.
+func (g *Gossip) joinSeeds(ctx context.Context, everyone bool, refused map[string]bool) (missing bool) {
 	for _, seed := range g.cfg.Seeds {
 		addresses, err := resolve(ctx, seed)
 		if err != nil {
@@ -59,13 +61,27 @@ func (g *Gossip) joinSeeds(ctx context.Context, everyone bool) (missing bool) {
 			if others := g.others(); others[address] && !everyone {
 				continue
 			}
-			if _, err := g.list.Join([]string{address}); err != nil {
+			switch _, err := g.list.Join([]string{address}); {
+			case err == nil:
+				delete(refused, address)
+			case strange(err) && !refused[address] && len(refused) < maxNodes:
+				refused[address] = true
+				g.cfg.Logger.Warn("seed does not understand us: its cluster name or key may be another", zap.String("seed", address), zap.Error(err))
+			default:
 				g.cfg.Logger.Debug("seed not joined", zap.String("seed", address), zap.Error(err))
 			}
 			missing = missing || !g.others()[address]
 		}
 	}
 	return missing
+}
+
+// strange reports whether somebody answered whom we do not understand, or who hung up on us: so does
+// a node of another cluster name or key. Memberlist hands on the text of an error alone.
+func strange(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "EOF") || strings.Contains(text, "reset by peer") || strings.Contains(text, "broken pipe") ||
+		strings.Contains(text, "decrypt") || strings.Contains(text, "encrypt")
 }
 
 // others returns the addresses of all living nodes but this one.

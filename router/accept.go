@@ -53,8 +53,8 @@ type address struct {
 	accepts *rate.Limiter
 }
 
-// maxAddresses bounds how many addresses are remembered; above it those
-// without a conn are dropped, and with them what they did in the last second.
+// maxAddresses is how many addresses are remembered before those without a conn
+// are dropped, and with them what they did in the last second.
 const maxAddresses = 1 << 16
 
 // enter counts a conn of ip in, or says why not.
@@ -84,8 +84,10 @@ func (a *addresses) enter(ip netip.Addr) *websocket.HTTPError {
 	return nil
 }
 
+// makeRoom drops addresses without a conn, each time that their number may have
+// doubled: so it costs the same per address however many have conns.
 func (a *addresses) makeRoom() {
-	if len(a.seen) < maxAddresses {
+	if len(a.seen) < max(a.crowd, maxAddresses) {
 		return
 	}
 	for ip, e := range a.seen {
@@ -93,6 +95,7 @@ func (a *addresses) makeRoom() {
 			delete(a.seen, ip)
 		}
 	}
+	a.crowd = 2 * len(a.seen)
 }
 
 // leave counts a conn of ip out that enter let in.

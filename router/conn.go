@@ -174,25 +174,27 @@ func (c *conn) control(frames []byte) {
 // write hands over what the hub has for a member, and returns how much the
 // socket took. Own words go first, or as soon as a frame under way is complete.
 func (c *conn) write(b []byte) int {
-	switch {
-	case c.rest > 0:
-		n := c.sock.Write(b[:min(len(b), int(c.rest))])
-		c.rest -= int32(n)
-		return n
-	case len(c.out) > 0:
-		return 0
+	n := 0
+	if c.rest > 0 {
+		n = c.sock.Write(b[:min(len(b), int(c.rest))])
+		if c.rest -= int32(n); c.rest > 0 {
+			return n
+		}
 	}
-	return c.sock.Write(b)
+	if !c.flush() {
+		return n
+	}
+	return n + c.sock.Write(b[n:])
 }
 
 // flush writes what goes before anything else, and reports whether all of it
 // is gone.
 func (c *conn) flush() bool {
 	if c.rest > 0 {
-		c.lane.hub.Writable(&c.member)
+		return false // the hub has it
 	}
-	if len(c.out) == 0 || c.rest > 0 {
-		return c.rest == 0
+	if len(c.out) == 0 {
+		return true
 	}
 	n := c.sock.Write(c.out)
 	if n < len(c.out) {
@@ -205,7 +207,7 @@ func (c *conn) flush() bool {
 
 // Writable is called when the socket takes more.
 func (c *conn) Writable() {
-	if !c.flush() {
+	if !c.flush() && c.rest == 0 {
 		return
 	}
 	switch c.state {
@@ -217,8 +219,13 @@ func (c *conn) Writable() {
 }
 
 // EOF is called when the client will say nothing more. What it said has been
-// published.
-func (c *conn) EOF() { c.end() }
+// published. It may still read our last words.
+func (c *conn) EOF() {
+	if c.state == stateClosing && len(c.out) > 0 {
+		return
+	}
+	c.end()
+}
 
 // Broken is called when the connection is gone.
 func (c *conn) Broken(error) { c.end() }
@@ -307,7 +314,7 @@ func (c *conn) dueOpen() {
 	}
 	silent := time.Duration(l.wheel.now-c.heard) * wheelTick
 	switch {
-	case c.pinged && silent < cfg.PongTime:
+	case c.pinged && silent <= cfg.PongTime: // equal: it answered within the tick of the ping
 		c.pinged = false
 		l.wheel.set(c, cfg.PingEvery-silent)
 	case c.pinged && !c.pushed:

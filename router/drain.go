@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/router/websocket"
 )
 
@@ -17,7 +19,8 @@ type drain struct {
 // Drain stops accepting, answers new handshakes 503 draining, and closes the
 // conns one by one with 1012, evenly over DrainTime: clients that all came back
 // at once would only move the load. It returns when they are gone, at the
-// latest CloseTime after the last was told, or with ctx.
+// latest CloseTime after the last was told, and the owners have what they
+// published, for which it waits a second at most; or with ctx.
 func (r *Router) Drain(ctx context.Context) error {
 	r.draining.Store(true)
 	for _, l := range r.lanes {
@@ -37,7 +40,36 @@ func (r *Router) Drain(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	return nil
+	return r.awaitOwners(ctx, every.C)
+}
+
+// ownersTime bounds how long a drained router waits for acknowledgements.
+const ownersTime = time.Second
+
+// awaitOwners waits until nothing that was published here is unacknowledged: it
+// would be lost with this process.
+func (r *Router) awaitOwners(ctx context.Context, every <-chan time.Time) error {
+	short, cancel := context.WithTimeout(ctx, ownersTime)
+	defer cancel()
+	for {
+		stats, err := r.Stats(short)
+		if err != nil {
+			return context.Cause(ctx)
+		}
+		held := 0
+		for i := range stats {
+			held += stats[i].Hub.Unacknowledged
+		}
+		if held == 0 {
+			return nil
+		}
+		select {
+		case <-every:
+		case <-short.Done():
+			r.log.Warn("publishes lost", zap.Int("bytes", held))
+			return context.Cause(ctx)
+		}
+	}
 }
 
 func (l *lane) startDrain() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -16,7 +17,8 @@ import (
 )
 
 // lane is one loop with the rooms of its partitions and all their members.
-// Everything here is touched on that loop alone, so there is no lock.
+// Everything here but arrivals is touched on that loop alone, so no lock is taken
+// for a message.
 type lane struct {
 	// Set by newLane, then only read.
 	router *Router
@@ -32,7 +34,11 @@ type lane struct {
 	leaving  []*conn // while draining: still to be told, in random order
 	drain    drain
 	counters Counters
+	filled   bool   // data frames were filled in this turn
 	scratch  []byte // for answers and control frames, used within one call
+
+	mu       sync.Mutex
+	arrivals []arrival // conns that other lanes hand over
 }
 
 // peer is a link as the hub names it.
@@ -56,6 +62,7 @@ type Counters struct {
 	Expired   uint64 // conns closed because a publish could not be placed (1013)
 	Drained   uint64 // conns closed by a drain (1012)
 	Pushbacks uint64 // times that a conn's socket was left unread
+	Panics    uint64 // panics contained while a conn changed its lane
 }
 
 func newLane(r *Router, n int) (*lane, error) {
@@ -136,6 +143,7 @@ func (l *lane) turn() {
 	l.flushLinks()
 	l.hub.FanOut(l.loop.Now())
 	l.flushLinks() // what members did while they were written to
+	l.goOn()
 	if need := l.router.cfg.NeedTable; need != nil && l.hub.NeedTable() {
 		need()
 	}
@@ -156,7 +164,29 @@ func (l *lane) fill(node proto.NodeName, index int) {
 	}
 	k.Control(func(b []byte) []byte { return l.hub.Control(node, index, b, maxControl) })
 	if space := k.Space(); space > 0 {
-		k.Data(func(b []byte) []byte { return l.hub.Fill(node, index, b, space) })
+		k.Data(func(b []byte) []byte {
+			before := len(b)
+			b = l.hub.Fill(node, index, b, space)
+			l.filled = l.filled || len(b) > before
+			return b
+		})
+	}
+}
+
+// goOn has another turn follow at once when a link took all that it was given
+// and there is more: then nothing that happens would lead to one.
+func (l *lane) goOn() {
+	if !l.filled {
+		return
+	}
+	l.filled = false
+	more := false
+	l.hub.Work(func(node proto.NodeName, index int) {
+		k := l.byPeer[peer{node, index}]
+		more = more || k != nil && k.Space() > 0
+	})
+	if more {
+		l.loop.Post(func() {})
 	}
 }
 

@@ -102,18 +102,67 @@ func (c *conn) settle(b []byte, n int) int {
 		l.join(c)
 		return n
 	}
-	rest := bytes.Clone(b[n:])
-	sock, _ := c.sock.Release()
+	// A new conn moves: this one may still be in the wheel of this lane.
+	a := arrival{conn: &conn{opening: c.opening, from: c.from}, rest: bytes.Clone(b[n:])}
+	a.socket, _ = c.sock.Release()
+	c.state, c.opening, c.from = stateGone, nil, nil
 	l.remove(c)
-	to.loop.Post(func() { to.adopt(c, sock, rest) })
+	to.send(a)
 	return n
 }
 
-// adopt takes a conn over from the lane that accepted it.
-func (l *lane) adopt(c *conn, s poll.Socket, rest []byte) {
+// arrival is a conn on its way to the lane of its room.
+type arrival struct {
+	conn   *conn
+	socket poll.Socket
+	rest   []byte // what the client said behind its request
+}
+
+// send has l take a conn over. It is called on the lane that gives it up.
+func (l *lane) send(a arrival) {
+	l.mu.Lock()
+	l.arrivals = append(l.arrivals, a)
+	l.mu.Unlock()
+	l.loop.Post(l.welcome)
+}
+
+// arrived returns those that l has not taken over yet.
+func (l *lane) arrived() []arrival {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.arrivals
+	l.arrivals = nil
+	return list
+}
+
+func (l *lane) welcome() {
+	for _, a := range l.arrived() {
+		l.adopt(a)
+	}
+}
+
+// turnAway closes the conns that came when the lane had ended.
+func (l *lane) turnAway() {
+	for _, a := range l.arrived() {
+		a.socket.Close()
+		l.router.forget(a.conn)
+	}
+}
+
+// adopt takes a conn over from the lane that accepted it. The loop contains
+// only panics of the conn's own callbacks, which this is none of.
+func (l *lane) adopt(a arrival) {
+	c := a.conn
 	l.add(c)
-	if err := l.loop.OpenWith(&c.sock, s, c, rest); err != nil {
-		s.Close()
+	defer func() {
+		if v := recover(); v != nil {
+			l.counters.Panics++
+			l.panicked(v)
+			c.end()
+		}
+	}()
+	if err := l.loop.OpenWith(&c.sock, a.socket, c, a.rest); err != nil {
+		a.socket.Close()
 		c.end()
 		return
 	}

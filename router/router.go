@@ -138,16 +138,20 @@ func reserve() int { return min(512, descriptors()/4) }
 // Run serves clients that connect to ln until ctx ends. Ln is closed then.
 func (r *Router) Run(ctx context.Context, ln net.Listener) error {
 	defer ln.Close()
-	r.listener.Store(&ln)
 	if r.cfg.TLS != nil {
 		ln = tls.NewListener(ln, r.cfg.TLS)
 	}
+	r.listener.Store(&ln)
 	g, ctx := errgroup.WithContext(ctx)
 	for _, l := range r.lanes {
 		l.loop.Post(func() { l.listen(ln) })
 		g.Go(func() error { return l.loop.Run(ctx) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	for _, l := range r.lanes {
+		l.turnAway()
+	}
+	return err
 }
 
 // Lanes are the loops and who hears of the links on them, for link.NewMesh.
@@ -216,6 +220,7 @@ func (r *Router) Stats(ctx context.Context) ([]Stats, error) {
 type addresses struct {
 	limit, rate int
 
-	mu   sync.Mutex
-	seen map[netip.Addr]*address
+	mu    sync.Mutex
+	seen  map[netip.Addr]*address
+	crowd int // so many seen ask for the next look at who may be forgotten
 }

@@ -5,6 +5,7 @@ import "time"
 const (
 	wheelTick  = 250 * time.Millisecond
 	wheelSlots = 512 // 128 s: above every time that is waited for
+	wheelLate  = 8   // ticks at once that show that our own loop was held up
 )
 
 // wheel holds when each conn is to be looked at next: one timer for all of
@@ -19,11 +20,6 @@ type wheel struct {
 }
 
 func (w *wheel) start(now time.Time) { w.began = now.Add(-wheelTick) }
-
-// at is the tick in which t lies, rounded up.
-func (w *wheel) at(t time.Time) uint32 {
-	return uint32((t.Sub(w.began) + wheelTick - 1) / wheelTick)
-}
 
 // set has c looked at in d from the last tick, and at no other time.
 func (w *wheel) set(c *conn, d time.Duration) {
@@ -40,6 +36,12 @@ func (w *wheel) set(c *conn, d time.Duration) {
 // advance calls f for each conn whose time has come.
 func (w *wheel) advance(now time.Time, f func(*conn)) {
 	until := uint32(now.Sub(w.began) / wheelTick)
+	if held := until - w.now; held > wheelLate {
+		// What clients said meanwhile may not be read yet: that time counts as
+		// nobody's silence.
+		w.began = w.began.Add(time.Duration(held-1) * wheelTick)
+		until = w.now + 1
+	}
 	for w.now < until {
 		w.now++
 		slot := &w.slots[w.now%wheelSlots]

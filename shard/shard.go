@@ -174,10 +174,14 @@ func (s *Shard) SetRouters(live []proto.NodeName) {
 var ErrStopped = errors.New("the shard does not run")
 
 // Room describes a room that this shard owns.
-func (s *Shard) Room(ctx context.Context, name string) (info partition.Info, found bool, err error) {
+func (s *Shard) Room(ctx context.Context, name string) (partition.Info, bool, error) {
 	l := s.lanes[int(proto.PartitionOfString(name, s.cfg.Partitions))%len(s.lanes)]
-	err = l.ask(ctx, func() { info, found = l.core.Room(name) })
-	return info, found, err
+	var info partition.Info
+	var found bool
+	if err := l.ask(ctx, func() { info, found = l.core.Room(name) }); err != nil {
+		return partition.Info{}, false, err // the lane may be writing info yet
+	}
+	return info, found, nil
 }
 
 // Stats is one lane's counters.

@@ -45,7 +45,7 @@ func (p *pipe) read(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
-		n, err, until := p.tryRead(b)
+		n, until, err := p.tryRead(b)
 		if n > 0 || err != nil || len(b) == 0 {
 			return n, err
 		}
@@ -55,27 +55,27 @@ func (p *pipe) read(b []byte) (int, error) {
 
 // tryRead returns what there is, and when there is nothing, when to look again
 // at the latest (zero: when something changes).
-func (p *pipe) tryRead(b []byte) (n int, err error, until time.Time) {
+func (p *pipe) tryRead(b []byte) (n int, until time.Time, err error) {
 	now := time.Now()
 	switch {
 	case p.left:
-		return 0, net.ErrClosed, until
+		return 0, until, net.ErrClosed
 	case p.broken != nil:
-		return 0, p.broken, until
+		return 0, until, p.broken
 	case expired(p.readBy, now):
-		return 0, os.ErrDeadlineExceeded, until
+		return 0, until, os.ErrDeadlineExceeded
 	case p.route.cut.Load():
-		return 0, nil, p.readBy
+		return 0, p.readBy, nil
 	case len(p.chunks) > 0 && !p.chunks[0].at.After(now):
-		return p.take(b, now), nil, until
+		return p.take(b, now), until, nil
 	case len(p.chunks) > 0:
-		return 0, nil, sooner(p.readBy, p.chunks[0].at)
+		return 0, sooner(p.readBy, p.chunks[0].at), nil
 	case p.finished == nil:
-		return 0, nil, p.readBy
+		return 0, p.readBy, nil
 	case p.last.After(now):
-		return 0, nil, sooner(p.readBy, p.last)
+		return 0, sooner(p.readBy, p.last), nil
 	}
-	return 0, io.EOF, until
+	return 0, until, io.EOF
 }
 
 // take moves arrived bytes into b.

@@ -115,14 +115,21 @@ func (r *rig) send(c *client, b []byte, cut int) {
 	}
 }
 
-// cuts are all places to cut n bytes, or a share of them when there are many.
+// cuts are places to cut n bytes: all of a short stream, the first frame's
+// header and a share of the rest of a long one. Package websocket tests its
+// parsers under every cut; here it is about what lies between them and sockets.
 func cuts(n int) []int {
 	list := []int{0}
-	if n <= 2048 {
+	if n <= 512 {
 		list = append(list, -1)
 	}
-	for at := 1; at < n; at += max(1, n/96) {
+	for at := 1; at < n; {
 		list = append(list, at)
+		if at < 14 {
+			at++
+		} else {
+			at += max(1, n/16)
+		}
 	}
 	return list
 }
@@ -149,7 +156,9 @@ func (r *rig) handshakes() {
 
 func (r *rig) checkError(h rfc6455.Handshake, resp *http.Response) {
 	r.t.Helper()
-	var body struct{ Error struct{ Code, Message string } }
+	var body struct {
+		Error struct{ Code, Message string }
+	}
 	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
 		r.t.Fatalf("%s: body: %v", h.Name, err)
 	}

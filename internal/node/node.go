@@ -38,8 +38,25 @@ type Config struct {
 
 	AdminToken, AdminReadToken string
 
+	// Partitions is the cluster's partition count; for tests. If zero,
+	// proto.Partitions.
+	Partitions int
+
+	// Net replaces TCP for links, clients and the admin port, and Membership
+	// replaces gossip; for tests. With both set, and Portable in the role's
+	// Config, a node opens no socket and runs in a testing/synctest bubble.
+	Net        *Net
+	Membership func(self cluster.Node) cluster.Membership
+
 	// Logger is for operators. If nil, nothing is logged.
 	Logger *zap.Logger
+}
+
+// Net is a network other than TCP. Both functions must be set; addresses are
+// host:port, and a port of 0 is a free one.
+type Net struct {
+	Listen func(addr string) (net.Listener, error)
+	Dial   func(ctx context.Context, addr string) (net.Conn, error)
 }
 
 // Node is one node, open or running.
@@ -49,7 +66,7 @@ type Node struct {
 	name    proto.NodeName
 	log     *zap.Logger
 	role    role
-	gossip  *cluster.Gossip
+	gossip  *cluster.Gossip // nil when there is another Membership
 	cluster *cluster.Cluster
 	mesh    *link.Mesh
 	control *control
@@ -66,9 +83,13 @@ type Addresses struct {
 	Link, Gossip, Admin, Listen string
 }
 
-// Addresses tells where the node listens. Listen is "" on a shard.
+// Addresses tells where the node listens. Listen is "" on a shard, Gossip when
+// something else is the Membership.
 func (n *Node) Addresses() Addresses {
-	a := Addresses{Link: n.links.Addr().String(), Gossip: n.gossip.Addr(), Admin: n.admins.Addr().String()}
+	a := Addresses{Link: n.links.Addr().String(), Admin: n.admins.Addr().String()}
+	if n.gossip != nil {
+		a.Gossip = n.gossip.Addr()
+	}
 	if n.clients != nil {
 		a.Listen = n.clients.Addr().String()
 	}
@@ -82,6 +103,7 @@ func (n *Node) Name() proto.NodeName { return n.name }
 func OpenRouter(cfg Config, listen string, rc router.Config) (*Node, error) {
 	return open(cfg, proto.RoleRouter, listen, func(n *Node) (role, error) {
 		rc.Self, rc.Control, rc.NeedTable, rc.Logger = n.name, n.control, n.needTable, n.log
+		rc.Partitions = n.cfg.Partitions
 		r, err := router.New(rc)
 		return &routerRole{Router: r}, err
 	})
@@ -91,6 +113,7 @@ func OpenRouter(cfg Config, listen string, rc router.Config) (*Node, error) {
 func OpenShard(cfg Config, sc shard.Config) (*Node, error) {
 	return open(cfg, proto.RoleShard, "", func(n *Node) (role, error) {
 		sc.Self, sc.Control, sc.NeedTable, sc.Logger = n.name, n.control, n.needTable, n.log
+		sc.Partitions = n.cfg.Partitions
 		s, err := shard.New(sc)
 		return &shardRole{Shard: s}, err
 	})
@@ -133,23 +156,27 @@ const anyPort = "127.0.0.1:0"
 
 // listen opens the TCP ports.
 func (n *Node) listen(kind proto.Role, clients string) (err error) {
-	if n.links, err = listen("link", n.cfg.Link); err != nil {
+	if n.links, err = n.port("link", n.cfg.Link); err != nil {
 		return err
 	}
-	if n.admins, err = listen("admin", n.cfg.Admin); err != nil {
+	if n.admins, err = n.port("admin", n.cfg.Admin); err != nil {
 		return err
 	}
 	if kind == proto.RoleRouter {
-		n.clients, err = listen("listen", clients)
+		n.clients, err = n.port("listen", clients)
 	}
 	return err
 }
 
-func listen(flag, addr string) (net.Listener, error) {
+func (n *Node) port(flag, addr string) (net.Listener, error) {
 	if addr == "" {
 		addr = anyPort
 	}
-	ln, err := net.Listen("tcp", addr)
+	listen := func(addr string) (net.Listener, error) { return net.Listen("tcp", addr) }
+	if n.cfg.Net != nil {
+		listen = n.cfg.Net.Listen
+	}
+	ln, err := listen(addr)
 	if err != nil {
 		return nil, fmt.Errorf("--%s %s: %w", flag, addr, err)
 	}
@@ -169,37 +196,52 @@ func (n *Node) join(kind proto.Role) error {
 	if n.clients != nil {
 		self.Addresses.Listen = n.advertised(n.clients)
 	}
-	gossipAddr := n.cfg.Gossip
-	if gossipAddr == "" {
-		gossipAddr = anyPort
-	}
-	gossip, err := cluster.NewGossip(cluster.GossipConfig{
-		Self: self, Listen: gossipAddr, Advertise: n.cfg.Advertise, Cluster: n.cfg.Cluster,
-		Keys: n.cfg.Keys, Seeds: n.cfg.Join, Logger: n.log,
-	})
+	membership, err := n.membership(self)
 	if err != nil {
 		return err
 	}
-	if err := gossip.Open(); err != nil {
-		return fmt.Errorf("--gossip %s: %w", gossipAddr, err)
-	}
-	n.gossip = gossip
 	n.cluster, err = cluster.New(cluster.Config{
-		Self: self, Name: n.cfg.Cluster, Membership: gossip, Seeded: len(n.cfg.Join) > 0,
-		BootstrapExpect: n.cfg.BootstrapExpect, Send: n.control.send, Logger: n.log,
+		Self: self, Name: n.cfg.Cluster, Membership: membership, Seeded: len(n.cfg.Join) > 0,
+		BootstrapExpect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Send: n.control.send, Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
-	n.mesh, err = link.NewMesh(link.Config{
-		Self: n.name, Role: kind, Cluster: n.cfg.Cluster, Keys: n.cfg.Keys,
+	links := link.Config{
+		Self: n.name, Role: kind, Cluster: n.cfg.Cluster, Partitions: n.cfg.Partitions, Keys: n.cfg.Keys,
 		Instance: n.cluster.Instance, TLS: n.cfg.LinkTLS, Logger: n.log,
-	}, lanes)
-	if err != nil {
+	}
+	if n.cfg.Net != nil {
+		links.Dial = n.cfg.Net.Dial
+	}
+	if n.mesh, err = link.NewMesh(links, lanes); err != nil {
 		return err
 	}
 	n.role.UseMesh(n.mesh)
 	return nil
+}
+
+// membership opens gossip, or what stands in for it.
+func (n *Node) membership(self cluster.Node) (cluster.Membership, error) {
+	if n.cfg.Membership != nil {
+		return n.cfg.Membership(self), nil
+	}
+	listen := n.cfg.Gossip
+	if listen == "" {
+		listen = anyPort
+	}
+	gossip, err := cluster.NewGossip(cluster.GossipConfig{
+		Self: self, Listen: listen, Advertise: n.cfg.Advertise, Cluster: n.cfg.Cluster,
+		Keys: n.cfg.Keys, Seeds: n.cfg.Join, Logger: n.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := gossip.Open(); err != nil {
+		return nil, fmt.Errorf("--gossip %s: %w", listen, err)
+	}
+	n.gossip = gossip
+	return gossip, nil
 }
 
 // advertised is the address that others dial to reach ln.

@@ -53,11 +53,12 @@ func TestClose(t *testing.T) {
 		{4008, "a\xffb", "a\uFFFDb"},
 	} {
 		b := websocket.AppendClose(nil, c.code, c.reason)
-		f, err := ws.ReadFrame(bytes.NewReader(b))
-		if err != nil || ws.CheckHeader(f.Header, ws.StateClientSide) != nil {
+		r := bytes.NewReader(b)
+		h, err := ws.ReadHeader(r)
+		if err != nil || ws.CheckHeader(h, ws.StateClientSide) != nil || h.Length != int64(r.Len()) {
 			t.Fatalf("%d %q: %x: %v", c.code, c.reason, b, err)
 		}
-		code, reason := ws.ParseCloseFrameData(f.Payload)
+		code, reason := ws.ParseCloseFrameData(b[len(b)-r.Len():])
 		if uint16(code) != c.code || reason != c.want || !utf8.ValidString(reason) {
 			t.Errorf("%d %q: got %d %q", c.code, c.reason, code, reason)
 		}

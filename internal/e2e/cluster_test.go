@@ -1,0 +1,367 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	mathrand "math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// cluster is a number of nodes, each a process.
+type cluster struct {
+	t      *testing.T
+	name   string
+	key    string // of the cluster, base64
+	token  string // of the admin ports
+	ports  map[string]int
+	seeds  string
+	expect int
+	nodes  map[string]*node
+	astray bool // after a death, partitions stay where they are though the ring wants them elsewhere
+}
+
+// node is a process with its addresses.
+type node struct {
+	*process
+	id            string
+	gossip, admin string
+	listen, link  string
+	token         string
+}
+
+// newCluster names nodes and fixes their gossip ports, so that any of them can be started first.
+func newCluster(t *testing.T, shards int, ids ...string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, name: "e2e-" + strings.ToLower(rand.Text()[:8]), key: newKey(), token: secret(rand.Text()),
+		ports: map[string]int{}, expect: shards, nodes: map[string]*node{}}
+	var seeds []string
+	for _, id := range ids {
+		c.ports[id] = freePort(t)
+		seeds = append(seeds, fmt.Sprintf("127.0.0.1:%d", c.ports[id]))
+	}
+	c.seeds = strings.Join(seeds, ",")
+	return c
+}
+
+func newKey() string {
+	b := make([]byte, 32)
+	rand.Read(b) // never fails
+	return secret(base64.StdEncoding.EncodeToString(b))
+}
+
+// nextPort runs through the ports below those that the system gives out by itself.
+var nextPort atomic.Uint32
+
+const firstPort, portSpan = 10_000, 20_000
+
+// freePort finds a port that is free for TCP and UDP.
+func freePort(t *testing.T) int {
+	t.Helper()
+	return freePorts(t, 1, 0)
+}
+
+// freePorts finds a port which is free and so are those that far above; nobody else is given one of
+// these or of those between.
+func freePorts(t *testing.T, span int, above ...int) int {
+	t.Helper()
+	nextPort.CompareAndSwap(0, uint32(os.Getpid())*97)
+	for range portSpan {
+		port := firstPort + (int(nextPort.Add(uint32(span)))-span)%portSpan
+		free := true
+		for _, d := range above {
+			free = free && portFree(port+d)
+		}
+		if free {
+			return port
+		}
+	}
+	t.Fatal("no free port")
+	return 0
+}
+
+func portFree(port int) bool {
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	l, err := net.Listen("tcp4", address)
+	if err != nil {
+		return false
+	}
+	defer l.Close()
+	u, err := net.ListenPacket("udp4", address)
+	if err != nil {
+		return false
+	}
+	u.Close()
+	return true
+}
+
+// args are the flags of a node; more come last and win nothing: a flag may be given once.
+func (c *cluster) args(id string, more ...string) []string {
+	args := []string{"--id", id, "--cluster", c.name, "--link", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--gossip", fmt.Sprintf("127.0.0.1:%d", c.ports[id]), "--join", c.seeds,
+		"--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json"}
+	if isRouter(id) {
+		args = append(args, "--listen", "127.0.0.1:0")
+	} else {
+		args = append(args, "--bootstrap-expect", strconv.Itoa(c.expect))
+	}
+	return append(args, more...)
+}
+
+// isRouter: ids start with r or s.
+func isRouter(id string) bool { return id[0] == 'r' }
+
+func program(id string) string {
+	if isRouter(id) {
+		return "roomring-router"
+	}
+	return "roomring-shard"
+}
+
+// start starts a node and waits until its ports are open.
+func (c *cluster) start(id string, more ...string) *node {
+	c.t.Helper()
+	p := start(c.t, program(id), c.args(id, more...)...)
+	return c.add(id, p)
+}
+
+func (c *cluster) add(id string, p *process) *node {
+	c.t.Helper()
+	n := &node{process: p, id: id, token: c.token}
+	p.name = id
+	c.nodes[id] = n
+	n.findPorts(c.t)
+	return n
+}
+
+// findPorts reads the node's addresses from its log.
+func (n *node) findPorts(t *testing.T) {
+	t.Helper()
+	n.waitOutput(t, n.log, "open ports", 20*time.Second, func(text string) bool {
+		for line := range strings.Lines(text) {
+			var e entry
+			if json.Unmarshal([]byte(line), &e) == nil && e.Message == "node up" {
+				a := e.Addresses
+				n.gossip, n.admin, n.listen, n.link = a.Gossip, a.Admin, a.Listen, a.Link
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// startAll starts the nodes in the order given, without waiting between them, and then waits until
+// they are one ring.
+func (c *cluster) startAll(ids ...string) {
+	c.t.Helper()
+	var started []*process
+	for _, id := range ids {
+		started = append(started, start(c.t, program(id), c.args(id)...))
+	}
+	for i, p := range started {
+		c.add(ids[i], p)
+	}
+	c.waitOneRing(20 * time.Second)
+}
+
+// ring is what we read of /v1/ring.
+type ring struct {
+	Cluster     string
+	Instance    string
+	Settled     bool
+	Fingerprint string
+	Version     uint64
+	Nodes       []ringNode
+	Table       []ringRow
+	text        string
+}
+
+type ringNode struct {
+	ID, Incarnation, Role, State string
+	Owned                        int
+}
+
+type ringRow struct {
+	Partition     int
+	Owner, Wanted string
+	Term          uint64
+}
+
+// ask does a GET at the admin port.
+func (n *node) ask(path string) (status int, body []byte, err error) {
+	request, err := http.NewRequest(http.MethodGet, "http://"+n.admin+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	if n.token != "" {
+		request.Header.Set("Authorization", "Bearer "+n.token)
+	}
+	answer, err := askClient.Do(request)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer answer.Body.Close()
+	body, err = io.ReadAll(io.LimitReader(answer.Body, 16<<20))
+	return answer.StatusCode, body, err
+}
+
+var askClient = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
+func (n *node) ring(t *testing.T) (r ring, err error) {
+	t.Helper()
+	status, body, err := n.ask("/v1/ring")
+	if err != nil {
+		return r, err
+	}
+	if status != http.StatusOK {
+		return r, fmt.Errorf("/v1/ring: status %d: %s", status, body)
+	}
+	r.text = string(body)
+	return r, json.Unmarshal(body, &r)
+}
+
+func (n *node) ready() bool {
+	status, _, err := n.ask("/readyz")
+	return err == nil && status == http.StatusOK
+}
+
+// partitions is how many there are.
+const partitions = 4093
+
+// whole says whether the ring has that many nodes, all alive, and an owner for every partition: the
+// wanted one, unless some may be astray.
+func (r *ring) whole(nodes int, astray bool) bool {
+	if len(r.Table) != partitions || len(r.alive()) != nodes || r.Fingerprint == "" || !r.Settled {
+		return false
+	}
+	for _, row := range r.Table {
+		if row.Owner == "" || row.Owner != row.Wanted && !astray {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *ring) alive() (list []string) {
+	for _, n := range r.Nodes {
+		if n.State == "alive" {
+			list = append(list, n.ID)
+		}
+	}
+	return list
+}
+
+// waitOneRing waits until all nodes that run say the same of each other, and are ready. It returns
+// what they say.
+func (c *cluster) waitOneRing(within time.Duration) (r ring) {
+	c.t.Helper()
+	why := ""
+	defer func() {
+		if c.t.Failed() {
+			c.t.Log("not one ring: ", why)
+		}
+	}()
+	running := c.running()
+	eventually(c.t, "one ring", within, func() bool {
+		for i, n := range running {
+			got, err := n.ring(c.t)
+			switch {
+			case err != nil:
+				why = n.id + ": " + err.Error()
+				return false
+			case !got.whole(len(running), c.astray):
+				why = fmt.Sprintf("%s: alive %v, settled %v, version %d, %d rows", n.id, got.alive(), got.Settled, got.Version, len(got.Table))
+				return false
+			case i > 0 && got.text != r.text:
+				why = n.id + " differs from " + running[0].id
+				return false
+			case !n.ready():
+				why = n.id + " is not ready"
+				return false
+			}
+			r = got
+		}
+		return true
+	})
+	return r
+}
+
+func (c *cluster) running() (list []*node) {
+	for _, n := range c.nodes {
+		if !n.ended() {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// owner is who owns a room's partition, as the admin port says.
+func (n *node) owner(t *testing.T, room string) string {
+	t.Helper()
+	return n.room(t, room).Owner
+}
+
+// roomDocument is what we read of /v1/room.
+type roomDocument struct {
+	Owner  string
+	Epoch  string
+	Offset uint64
+	Kept   int
+}
+
+func (n *node) room(t *testing.T, room string) (doc roomDocument) {
+	t.Helper()
+	_, body, err := n.ask("/v1/room?room=" + room)
+	if err == nil {
+		err = json.Unmarshal(body, &doc)
+	}
+	if err != nil {
+		t.Fatalf("/v1/room of %s at %s: %v", room, n.id, err)
+	}
+	return doc
+}
+
+// metrics reads /metrics: the sum of each metric over its labels.
+func (n *node) metrics(t *testing.T) map[string]float64 {
+	t.Helper()
+	status, body, err := n.ask("/metrics")
+	if err != nil || status != http.StatusOK {
+		t.Fatalf("/metrics of %s: %d %v", n.id, status, err)
+	}
+	values := map[string]float64{}
+	lines := bufio.NewScanner(strings.NewReader(string(body)))
+	for lines.Scan() {
+		line := lines.Text()
+		at := strings.LastIndexByte(line, ' ')
+		if at < 0 || line[0] == '#' {
+			continue
+		}
+		name, _, _ := strings.Cut(line[:at], "{")
+		v, err := strconv.ParseFloat(line[at+1:], 64)
+		if err == nil {
+			values[name] += v
+		}
+	}
+	return values
+}
+
+// shuffled is the list in the order of the run's seed.
+func shuffled(t *testing.T, list ...string) []string {
+	t.Helper()
+	t.Logf("seed %d", *seed)
+	r := mathrand.New(mathrand.NewPCG(*seed, uint64(len(t.Name()))))
+	r.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+	return list
+}

@@ -1,0 +1,16 @@
+// Package e2e has no code of its own: its tests run Roomring as its users do. The three programs are
+// built once, started as processes, and met on real sockets of 127.0.0.1. What a test can show inside
+// one process is shown elsewhere; here is what needs a kill, a signal, a limit of the system, or many
+// processes.
+//
+//	go test ./internal/e2e                                      what must always hold, under a minute
+//	go test ./internal/e2e -run TestHardening -hardening -v     what may cost what, with figures
+//	go test ./internal/e2e -run TestIdle -idle -v               76,000 conns that say nothing
+//
+// Tests wait for events, each with a deadline. A process dies with the test binary, however that ends.
+// After all tests, everything that any process logged is searched for the keys and tokens in use.
+//
+// Read process_test.go (a process and its log), cluster_test.go (nodes that join each other),
+// client_test.go (a WebSocket and what it heard), then the tests: ring, order, kill, stall, drain,
+// command, stranger; hardening and idle come last.
+package e2e

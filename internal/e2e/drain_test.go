@@ -1,0 +1,115 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// TestRouterDrains ends a router politely: its conns are told evenly over the drain time.
+func TestRouterDrains(t *testing.T) {
+	t.Parallel()
+	const conns, over = 120, 2 * time.Second
+	c := newCluster(t, 1, "s1", "r1")
+	c.start("s1")
+	r1 := c.start("r1", "--drain-time", over.String())
+	c.waitOneRing(20 * time.Second)
+	var all []*client
+	for i := range conns {
+		all = append(all, dial(t, r1.listen, fmt.Sprint("room", i%7)))
+	}
+	began := time.Now()
+	r1.signal(syscall.SIGTERM)
+	eventually(t, "new handshakes are refused", time.Second, func() bool { return refused(r1.listen) })
+	var times []time.Duration
+	for _, m := range all {
+		e := m.waitEnd(over + 10*time.Second)
+		if e.code != 1012 || !strings.HasPrefix(e.reason, "draining") {
+			t.Errorf("a conn ended with %s", e)
+		}
+		times = append(times, e.when.Sub(began))
+	}
+	code := r1.exit(t, 10*time.Second)
+	took := time.Since(began)
+	if code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	slices.Sort(times)
+	t.Logf("closed after 25%%: %.2f s, 50%%: %.2f s, 75%%: %.2f s, 100%%: %.2f s; process ended after %.2f s", times[conns/4].Seconds(),
+		times[conns/2].Seconds(), times[conns*3/4].Seconds(), times[conns-1].Seconds(), took.Seconds())
+	for _, quarter := range []int{1, 2, 3} {
+		want := over * time.Duration(quarter) / 4
+		if got := times[conns*quarter/4]; got < want-over/4 || got > want+over/2 {
+			t.Errorf("%d/4 of the conns were closed after %s, want about %s", quarter, got, want)
+		}
+	}
+}
+
+// refused says whether a new client is turned away at once.
+func refused(address string) bool {
+	conn, err := net.DialTimeout("tcp", address, time.Second)
+	if err != nil {
+		return true
+	}
+	defer conn.Close()
+	status, _ := rawRequest(conn, "GET /ws?room=x HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	return status == http.StatusServiceUnavailable || status == 0
+}
+
+// TestSecondSignal ends a router that drains for an hour.
+func TestSecondSignal(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 1, "s1", "r1")
+	c.start("s1")
+	r1 := c.start("r1", "--drain-time", "1h")
+	c.waitOneRing(20 * time.Second)
+	m := dial(t, r1.listen, "lobby")
+	r1.signal(syscall.SIGTERM)
+	r1.waitOutput(t, r1.log, "draining", 10*time.Second, func(text string) bool { return strings.Contains(text, `"draining"`) })
+	if m.ending() != nil || r1.ended() {
+		t.Error("it does not drain slowly")
+	}
+	began := time.Now()
+	r1.signal(syscall.SIGTERM)
+	code := r1.exit(t, 5*time.Second)
+	t.Logf("second signal: ended after %.0f ms with code %d", float64(time.Since(began).Milliseconds()), code)
+	m.waitEnd(5 * time.Second)
+}
+
+// TestShardDrains ends a shard politely: sockets stay, and its rooms are served by the other.
+func TestShardDrains(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, 2, "s1", "s2", "r1")
+	c.startAll("s1", "s2", "r1")
+	var members []*client
+	for i := range 20 {
+		m := dial(t, c.nodes["r1"].listen, fmt.Sprint("room", i))
+		m.echo("before", 10*time.Second)
+		members = append(members, m)
+	}
+	began := time.Now()
+	c.nodes["s1"].signal(syscall.SIGTERM)
+	if code := c.nodes["s1"].exit(t, 10*time.Second); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	ended := time.Since(began)
+	resets := 0
+	for _, m := range members {
+		m.echo("after", 10*time.Second)
+		resets += len(m.positions()) - 1
+		if m.ending() != nil {
+			t.Errorf("a socket closed: %s", m.ending())
+		}
+	}
+	t.Logf("shard ended after %.0f ms; %d of %d rooms moved; all answered after %.0f ms", float64(ended.Milliseconds()), resets, len(members), float64(time.Since(began).Milliseconds()))
+	if resets == 0 || resets == len(members) {
+		t.Error("one of two shards had all rooms or none")
+	}
+}

@@ -1,0 +1,277 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// load is rooms with members on several routers; in each, some members publish at a fixed pace.
+type load struct {
+	t     *testing.T
+	rooms []*loadRoom
+
+	stop  chan struct{}
+	once  sync.Once
+	group sync.WaitGroup
+}
+
+type loadRoom struct {
+	name    string
+	members []*client
+
+	mu   sync.Mutex
+	sent []time.Time // when each message was about to be sent; message i is "i"
+}
+
+// newLoad has members join rooms, spread over the routers.
+func newLoad(t *testing.T, rooms, members int, routers ...*node) *load {
+	t.Helper()
+	l := &load{t: t, stop: make(chan struct{})}
+	for i := range rooms {
+		r := &loadRoom{name: fmt.Sprintf("%s-%d", strings.ToLower(t.Name()), i)}
+		r.name = strings.ReplaceAll(r.name, "/", "-")
+		l.rooms = append(l.rooms, r)
+	}
+	var group sync.WaitGroup
+	for _, r := range l.rooms {
+		group.Go(func() {
+			for k := range members {
+				r.members = append(r.members, dial(t, routers[k%len(routers)].listen, r.name))
+			}
+		})
+	}
+	group.Wait()
+	t.Cleanup(l.finish)
+	return l
+}
+
+// run publishes one message in each room, from its first member, at each pace, until finish.
+func (l *load) run(pace time.Duration) {
+	for _, r := range l.rooms {
+		l.group.Go(func() {
+			tick := time.NewTicker(pace)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					r.publish()
+				case <-l.stop:
+					return
+				}
+			}
+		})
+	}
+}
+
+func (r *loadRoom) publish() {
+	r.mu.Lock()
+	n := len(r.sent)
+	r.sent = append(r.sent, time.Now())
+	r.mu.Unlock()
+	r.members[0].say(strconv.Itoa(n))
+}
+
+func (l *load) finish() {
+	l.once.Do(func() { close(l.stop) })
+	l.group.Wait()
+}
+
+// firstAfter is the number of the first message that was sent after a time.
+func (r *loadRoom) firstAfter(when time.Time) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, _ := slices.BinarySearchFunc(r.sent, when, time.Time.Compare)
+	return i
+}
+
+// checkWhole checks that a member heard every message once, in order, and no line but the first.
+func (r *loadRoom) checkWhole(t *testing.T, c *client) {
+	t.Helper()
+	if lines := c.positions(); len(lines) != 1 {
+		t.Errorf("%s: lines %v, want the first one only", r.name, lines)
+	}
+	for i, text := range texts(c.messages()) {
+		if text != strconv.Itoa(i) {
+			t.Errorf("%s: message %d is %q", r.name, i, text)
+			return
+		}
+	}
+}
+
+// waitLast waits until all members heard the last message of their room.
+func (l *load) waitLast(within time.Duration) {
+	l.t.Helper()
+	for _, r := range l.rooms {
+		last := strconv.Itoa(len(r.sent) - 1)
+		for _, m := range r.members {
+			m.wait("message "+last, within, func() bool {
+				return len(m.heard) > 0 && m.heard[len(m.heard)-1].text == last
+			})
+		}
+	}
+}
+
+// TestShardKilled kills a shard under load: its rooms come back in a new epoch, nobody else notices.
+func TestShardKilled(t *testing.T) {
+	t.Parallel()
+	const rooms, members, pace = 30, 6, 40 * time.Millisecond
+	c := newCluster(t, 3, "s1", "s2", "s3", "r1", "r2")
+	c.startAll(shuffled(t, "s1", "s2", "s3", "r1", "r2")...)
+	l := newLoad(t, rooms, members, c.nodes["r1"], c.nodes["r2"])
+	victim := c.nodes[c.nodes["r1"].owner(t, l.rooms[0].name)]
+	lost := map[*loadRoom]bool{}
+	for _, r := range l.rooms {
+		lost[r] = c.nodes["r1"].owner(t, r.name) == victim.id
+	}
+	l.run(pace)
+	for _, r := range l.rooms {
+		r.members[0].waitHeard(20, 10*time.Second)
+	}
+
+	victim.kill()
+	killed := time.Now()
+	for _, r := range l.rooms {
+		for _, m := range r.members {
+			m.wait("message after the kill", 15*time.Second, func() bool {
+				n := len(m.heard)
+				return n > 0 && m.heard[n-1].text >= "0" && number(m.heard[n-1].text) >= r.firstAfter(killed)+10
+			})
+		}
+	}
+	l.finish()
+	l.waitLast(10 * time.Second)
+
+	var slowest, others time.Duration
+	count := 0
+	for _, r := range l.rooms {
+		first := r.firstAfter(killed)
+		pause := r.pause(first)
+		if !lost[r] {
+			others = max(others, pause)
+			for _, m := range r.members {
+				r.checkWhole(t, m)
+			}
+			continue
+		}
+		count++
+		slowest = max(slowest, pause)
+		for _, m := range r.members {
+			r.checkReset(t, m, first)
+		}
+	}
+	for _, r := range l.rooms {
+		for _, m := range r.members {
+			if e := m.ending(); e != nil {
+				t.Errorf("a socket of %s closed: %s", r.name, e)
+			}
+		}
+	}
+	t.Logf("shard killed: %d of %d rooms answered again within %.2f s (promised: 3 s); in the others the longest way of a message was %.0f ms",
+		count, rooms, slowest.Seconds(), float64(others.Microseconds())/1000)
+	if slowest > 10*time.Second {
+		t.Error("too late")
+	}
+}
+
+func number(text string) int {
+	n, _ := strconv.Atoi(text)
+	return n
+}
+
+// pause is the longest time from send to delivery of the messages from first on.
+func (r *loadRoom) pause(first int) (longest time.Duration) {
+	for _, m := range r.members {
+		for _, msg := range m.messages() {
+			if i := number(msg.text); i >= first {
+				longest = max(longest, msg.when.Sub(r.sent[i]))
+			}
+		}
+	}
+	return longest
+}
+
+// checkReset checks what a member of a lost room heard: one new epoch that says so, and from first
+// on every message once and in order.
+func (r *loadRoom) checkReset(t *testing.T, c *client, first int) {
+	t.Helper()
+	lines := c.positions()
+	if len(lines) != 2 || lines[1].suffix != "reset" || lines[1].epoch == lines[0].epoch {
+		t.Errorf("%s: lines %v, want a first one and a reset", r.name, lines)
+		return
+	}
+	seen := map[string]bool{}
+	next := first
+	for _, m := range c.messages() {
+		if seen[m.epoch+m.text] {
+			t.Errorf("%s: message %s came twice in epoch %s", r.name, m.text, m.epoch)
+		}
+		seen[m.epoch+m.text] = true
+		if i := number(m.text); i >= first {
+			if i != next || m.epoch != lines[1].epoch {
+				t.Errorf("%s: message %d in epoch %s, want %d", r.name, i, m.epoch, next)
+				return
+			}
+			next++
+		}
+	}
+	if next != len(r.sent) {
+		t.Errorf("%s: %d messages came, want %d", r.name, next, len(r.sent))
+	}
+}
+
+// TestRouterKilled kills a router: its clients come back through another and miss nothing.
+func TestRouterKilled(t *testing.T) {
+	t.Parallel()
+	const rooms, pace = 10, 20 * time.Millisecond
+	c := newCluster(t, 1, "s1", "r1", "r2")
+	c.startAll("s1", "r1", "r2")
+	l := newLoad(t, rooms, 3, c.nodes["r2"])
+	var theirs []*client // on the router that dies
+	for _, r := range l.rooms {
+		theirs = append(theirs, dial(t, c.nodes["r1"].listen, r.name))
+	}
+	l.run(pace)
+	for _, m := range theirs {
+		m.waitHeard(10, 10*time.Second)
+	}
+	c.nodes["r1"].kill()
+	var back []*client
+	for _, m := range theirs {
+		if e := m.waitEnd(10 * time.Second); !e.reset() {
+			t.Errorf("%s ended with %s", m.room, e)
+		}
+		back = append(back, dial(t, c.nodes["r2"].listen, m.room, "since="+m.position()))
+	}
+	for _, m := range back {
+		m.waitHeard(10, 10*time.Second)
+	}
+	l.finish()
+	l.waitLast(10 * time.Second)
+	for i, r := range l.rooms {
+		for _, m := range r.members {
+			r.checkWhole(t, m)
+			if e := m.ending(); e != nil {
+				t.Errorf("a socket of the other router closed: %s", e)
+			}
+		}
+		before, after := theirs[i], back[i]
+		if at, again := before.position(), after.positions()[0]; again.suffix != "" || fmt.Sprintf("%s.%d", again.epoch, again.offset) != at {
+			t.Errorf("%s: resumed at %v, left at %s", r.name, again, at)
+		}
+		last := strconv.Itoa(len(r.sent) - 1)
+		after.wait("message "+last, 10*time.Second, func() bool { return after.heard[len(after.heard)-1].text == last })
+		for k, text := range slices.Concat(texts(before.messages()), texts(after.messages())) {
+			if text != strconv.Itoa(k+number(before.messages()[0].text)) {
+				t.Errorf("%s: message %q at place %d", r.name, text, k)
+				break
+			}
+		}
+	}
+}
