@@ -28,6 +28,7 @@ type conn struct {
 	due   uint32 // the tick of the wheel in which it is looked at, 0 for never
 	heard uint32 // the tick in which it last said something
 
+	thrown int32 // bytes thrown away since our last words
 	rest   int32 // bytes of a member's frame that go before out, 0 for none
 	state  state
 	pinged bool // a ping is out, due is its deadline
@@ -73,8 +74,15 @@ func (c *conn) Data(b []byte) int {
 	case stateJoining:
 		return 0 // not before the answer; the socket is paused
 	}
+	if c.thrown += int32(len(b)); c.thrown > maxThrown {
+		c.sock.Pause() // whoever still shouts does not want to hear why
+	}
 	return len(b)
 }
+
+// maxThrown bounds what is read and thrown away behind our last words, in
+// bytes: it is there for what was on its way, not for a flood.
+const maxThrown = 256 << 10
 
 // frames handles what a member says.
 func (c *conn) frames(b []byte) int {
@@ -303,7 +311,8 @@ func (l *lane) due(c *conn) {
 }
 
 // dueOpen pings a silent client and gives up on one that did not answer. A
-// socket that we do not read cannot answer: its clock stands still.
+// socket that we do not read cannot answer, and one that is full does not get
+// the ping: their clocks stand still, and other bounds watch over them.
 func (c *conn) dueOpen() {
 	l := c.lane
 	cfg := &l.router.cfg
@@ -317,17 +326,20 @@ func (c *conn) dueOpen() {
 	case c.pinged && silent <= cfg.PongTime: // equal: it answered within the tick of the ping
 		c.pinged = false
 		l.wheel.set(c, cfg.PingEvery-silent)
-	case c.pinged && !c.pushed:
+	case c.pushed || l.hub.Lagging(&c.member):
+		c.pinged = false
+		l.wheel.set(c, cfg.PongTime)
+	case c.pinged:
 		l.counters.Silent++
 		c.end()
-	case silent < cfg.PingEvery && !c.pinged:
+	case silent < cfg.PingEvery:
 		l.wheel.set(c, cfg.PingEvery-silent)
 	default:
 		c.pinged = true
 		c.control([]byte(websocket.Ping))
 		l.wheel.set(c, cfg.PongTime)
 	}
-	if started, ok := c.reader.Started(); ok && !c.pinged {
+	if started, ok := c.reader.Started(); ok && c.state == stateOpen && !c.pinged {
 		c.watch(started)
 	}
 }

@@ -195,11 +195,12 @@ func (s *sink) Joined(m *hub.Member, first []byte) {
 	s.scratch = b[:0]
 	c.state, c.opening = stateOpen, nil
 	s.counters.Upgraded++
-	c.heard = s.wheel.now
 	// The first ping comes early for some, so that those who arrive together
 	// are not pinged together for ever.
 	every := s.router.cfg.PingEvery
-	s.wheel.set(c, every-time.Duration(rand.Int64N(int64(every/2)+1)))
+	early := time.Duration(rand.Int64N(int64(every/2) + 1))
+	c.heard = s.wheel.now - uint32(early/wheelTick)
+	s.wheel.set(c, every-early)
 	c.sock.Resume()
 }
 

@@ -14,7 +14,7 @@ const (
 	// acceptsPerWake bounds what one wake-up accepts, so that a storm of new
 	// connections spreads over the loops that share a listener and does not
 	// hold up those that are there.
-	acceptsPerWake = 32
+	acceptsPerWake = 8
 )
 
 // listening is a listener that a loop accepts from.

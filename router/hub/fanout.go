@@ -68,6 +68,10 @@ func (h *Hub) Writable(m *Member) {
 	}
 }
 
+// Lagging reports whether m's socket is full, or was when it was last tried:
+// then the stall bound watches over it.
+func (h *Hub) Lagging(m *Member) bool { return m.cursor != nil }
+
 // Midframe reports whether the last write to m ended inside a frame: nothing
 // else may be written before Rest.
 func (h *Hub) Midframe(m *Member) bool { return len(h.Rest(m)) > 0 }
