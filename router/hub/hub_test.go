@@ -264,6 +264,34 @@ func TestManyResumesAreOneFetch(t *testing.T) {
 	b.want("a late one reads the tail; the hub sends", b.sent(), "")
 }
 
+// The answer to a fetch that was given up meanwhile is not taken for another's.
+func TestLateAnswerIsPassedOver(t *testing.T) {
+	b := newBench(t, Config{})
+	since := func(o proto.Offset) JoinOptions {
+		return JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: o}}
+	}
+	b.join(1, since(0))
+	b.sent()
+	b.attached(epochA, 60, 1, proto.StatusWhole)
+	b.want("the first asks", b.sent(), "fetch 0-60")
+	b.attached(epochA, 80, 81, proto.StatusGap)
+	b.said("1 joined !" + epochA.String() + ".80 gap")
+	b.deliver(81, "x", "y")
+	for range 12 { // until the tail has gone
+		b.pass(time.Second)
+	}
+	b.join(2, since(80))
+	b.want("the second asks", b.sent(), "members r 1, fetch 80-82")
+	b.fetched(0, "old", "older")
+	b.said()
+	b.fetched(80, "x", "y")
+	b.said("2 joined !" + epochA.String() + ".80")
+	b.pass(0)
+	if want := text("81 x", "82 y"); !bytes.Equal(b.got[2], want) {
+		t.Errorf("got %q, want %q", b.got[2], want)
+	}
+}
+
 // Of more history than a tail may hold, the newest part is taken.
 func TestLongHistoryIsTakenFromItsEnd(t *testing.T) {
 	for _, test := range []struct {

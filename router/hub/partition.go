@@ -195,6 +195,7 @@ func (h *Hub) restart(p *partition) {
 	for _, r := range p.rooms {
 		r.state, r.queued, r.asked, r.tries = stateNew, true, false, 0
 		h.dropFetch(r)
+		r.stale = 0 // what is on its way does not come, or is of an older term
 		p.attach = append(p.attach, r)
 	}
 	p.pub.rewind(h)

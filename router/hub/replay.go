@@ -17,6 +17,7 @@ type fetch struct {
 	probe       bool // asks only whether there is something: keeps nothing
 	sent        bool
 	begun       bool
+	ended       bool // its last frame came
 	odd         bool // an answer was not the one to this question
 	tries       uint8
 	from        proto.Offset // before the first message of the answer
@@ -140,9 +141,14 @@ func (h *Hub) queueFetch(r *room) {
 	h.offer(r.part)
 }
 
-// dropFetch forgets the running fetch and what came of it.
+// dropFetch forgets the running fetch and what came of it. Its answer is still
+// on its way: answers come in order and name no question, so that many are
+// passed over.
 func (h *Hub) dropFetch(r *room) {
 	if f := r.fetch; f != nil {
+		if f.sent && !f.ended {
+			r.stale++
+		}
 		if f.chain != nil {
 			h.dropChain(f.chain)
 		}
@@ -152,10 +158,17 @@ func (h *Hub) dropFetch(r *room) {
 
 // fetched takes a part of the answer to the room's fetch.
 func (h *Hub) fetched(r *room, x *proto.Fetched) error {
+	if r.stale > 0 {
+		if x.Last {
+			r.stale--
+		}
+		return nil
+	}
 	f := r.fetch
 	if f == nil || !f.sent || x.Epoch != r.epoch {
 		return nil
 	}
+	f.ended = x.Last
 	if r.chains[numbered] == nil { // all who wanted it left
 		h.dropFetch(r)
 		return nil

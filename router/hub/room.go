@@ -37,6 +37,7 @@ type room struct {
 	waiting  []*Member // not joined yet, in no order
 	receipts []*Member
 	fetch    *fetch // the one that runs
+	stale    int32  // answers on their way to fetches that were dropped
 }
 
 // state is where a room is in becoming attached.
