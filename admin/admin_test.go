@@ -12,9 +12,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/roomring/roomring/proto"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // source is a Source made of what a test wants to be told.

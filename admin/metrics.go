@@ -165,8 +165,8 @@ func settledSamples(settled bool, singleCopy int) []Sample {
 		value = 1
 	}
 	return []Sample{
-		{Name: "roomring_settled", Help: "1 when every partition has an owner and all its followers, and no move is pending.", Gauge: true, Value: value},
-		{Name: "roomring_single_copy_partitions", Help: "Partitions that only one node has.", Gauge: true, Value: float64(singleCopy)},
+		{Name: "roomring_settled", Help: "1 when every partition has a living owner and no node is suspect.", Gauge: true, Value: value},
+		{Name: "roomring_single_copy_partitions", Help: "Partitions with fewer than two living copies.", Gauge: true, Value: float64(singleCopy)},
 	}
 }
 

@@ -8,8 +8,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/roomring/roomring/proto"
 	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // route is one path, or all paths below a prefix.

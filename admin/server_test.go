@@ -14,8 +14,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/roomring/roomring/internal/memnet"
 	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/internal/memnet"
 )
 
 // port is a running server on a network in memory, inside a synctest bubble:

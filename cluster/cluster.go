@@ -51,10 +51,6 @@ type Config struct {
 	// but never change them: others get the same ones.
 	Send func(to proto.NodeName, frame []byte)
 
-	// Changed is called from the cluster's goroutine after View, Ring or Table were swapped. It
-	// must not block. May be nil.
-	Changed func()
-
 	// Random is where a new instance is drawn from. If nil, crypto/rand.
 	Random io.Reader
 
@@ -89,9 +85,9 @@ type Cluster struct {
 
 // Stats counts what happened since New.
 type Stats struct {
-	Frames  atomic.Uint64 // frames about the Table that were handled
-	Dropped atomic.Uint64 // frames that came while the inbox was full
-	Bad     atomic.Uint64 // frames that could not be understood
+	Frames  atomic.Uint64 `help:"Frames about the Table that were handled."`
+	Dropped atomic.Uint64 `help:"Frames that came while the inbox was full."`
+	Bad     atomic.Uint64 `help:"Frames that could not be understood."`
 }
 
 // event is something that links have to tell.
@@ -129,9 +125,6 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	if cfg.Partitions <= 0 {
 		cfg.Partitions = proto.Partitions
-	}
-	if cfg.Changed == nil {
-		cfg.Changed = func() {}
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -326,7 +319,6 @@ func (c *Cluster) handle(now time.Time) {
 // sees it, then send.
 func (c *Cluster) carryOut() {
 	if c.swap() {
-		c.cfg.Changed()
 		c.mu.Lock()
 		for w := range c.watchers {
 			select {

@@ -18,6 +18,7 @@
 // through Config.Send. It is not the place where decisions are made; that is cluster/plan.
 //
 // Read node.go, view.go, ring.go and table.go for the values; wire.go for their bytes; keeper.go,
-// then coordinator.go and founding.go, for what happens; cluster.go for the goroutine around it;
-// gossip.go, metadata.go and seeds.go for memberlist.
+// then register.go, coordinator.go and founding.go, for what happens, and notice.go for what is said of
+// it; cluster.go for the goroutine around it; membership.go for who is there, and gossip.go, metadata.go, seeds.go, transport.go and
+// gossiplog.go for memberlist; document.go for what operators see.
 package cluster

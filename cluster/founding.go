@@ -21,6 +21,7 @@ func (k *Keeper) found(now time.Time) {
 		return
 	}
 	if len(k.shards) < k.cfg.Expect || k.cfg.Role != proto.RoleShard {
+		// The numbers are in the message: people watch this one while they start a cluster.
 		k.logWait(now, fmt.Sprintf("waiting for shards: have %d of %d", len(k.shards), k.cfg.Expect))
 		return
 	}
@@ -68,17 +69,5 @@ func (k *Keeper) watchFounders(now time.Time) {
 	}
 	if !slices.Equal(shards, k.shards) {
 		k.shards, k.shardsAt = shards, now
-	}
-}
-
-// logWait says what this node is waiting for, at most every waitLogEvery, and not in the moment of
-// its start.
-func (k *Keeper) logWait(now time.Time, message string) {
-	if k.waitLog.IsZero() {
-		k.waitLog = now
-	}
-	if now.Sub(k.waitLog) >= waitLogEvery {
-		k.waitLog = now
-		k.log.Info(message)
 	}
 }

@@ -197,6 +197,9 @@ func TestGossipKeys(t *testing.T) {
 		if n, err := s.list.Join([]string{a.Addr(), rotated.Addr()}); n != 0 || err == nil {
 			t.Errorf("%s joined %d nodes", s.name, n)
 		}
+		if _, err := s.list.Join([]string{a.Addr()}); !strange(err) || strings.Contains(oneLine(err).Error(), "\n") {
+			t.Errorf("%s would log %q", s.name, oneLine(err))
+		}
 	}
 	for _, g := range []*gossiper{a, rotated} {
 		if nodes := g.Nodes(); len(nodes) != 2 {

@@ -66,9 +66,9 @@ func (g *Gossip) joinSeeds(ctx context.Context, everyone bool, refused map[strin
 				delete(refused, address)
 			case strange(err) && !refused[address] && len(refused) < maxNodes:
 				refused[address] = true
-				g.cfg.Logger.Warn("seed does not understand us: its cluster name or key may be another", zap.String("seed", address), zap.Error(err))
+				g.cfg.Logger.Warn("seed does not understand us: its cluster name or key may be another", zap.String("seed", address), zap.Error(oneLine(err)))
 			default:
-				g.cfg.Logger.Debug("seed not joined", zap.String("seed", address), zap.Error(err))
+				g.cfg.Logger.Debug("seed not joined", zap.String("seed", address), zap.Error(oneLine(err)))
 			}
 			missing = missing || !g.others()[address]
 		}
@@ -82,6 +82,14 @@ func strange(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "EOF") || strings.Contains(text, "reset by peer") || strings.Contains(text, "broken pipe") ||
 		strings.Contains(text, "decrypt") || strings.Contains(text, "encrypt")
+}
+
+// oneLine takes the only error out of memberlist's list of them, which is written over several lines.
+func oneLine(err error) error {
+	if list, ok := err.(interface{ WrappedErrors() []error }); ok && len(list.WrappedErrors()) == 1 {
+		return list.WrappedErrors()[0]
+	}
+	return err
 }
 
 // others returns the addresses of all living nodes but this one.

@@ -30,8 +30,8 @@ func NewView(version uint64, nodes []Node) *View {
 	return v
 }
 
-// dropSuperseded marks runs that a later one replaced at the same gossip address as dead (two
-// processes cannot hold one address), then leaves out dead runs that have a living successor.
+// dropSuperseded leaves out dead runs of an id that has a later, living one; and living runs too when
+// the later one has the same gossip address, because two processes cannot hold one address.
 func (v *View) dropSuperseded() {
 	replaced := func(n *Node, atSameAddress bool) bool {
 		for _, other := range v.Runs(n.ID()) {

@@ -8,8 +8,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/roomring/roomring/internal/poll"
 	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/internal/poll"
 )
 
 const (

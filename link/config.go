@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"runtime"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // Bounds and settings that all nodes share.
@@ -138,6 +140,16 @@ func (c *Config) check() error {
 		}
 	}
 	return nil
+}
+
+// DefaultLanes is how many lanes a node has unless it is told: the largest power
+// of two that is at most GOMAXPROCS and 16.
+func DefaultLanes() int {
+	n := 1
+	for n*2 <= min(runtime.GOMAXPROCS(0), 16) {
+		n *= 2
+	}
+	return n
 }
 
 func lanesFit(n int) bool { return n >= 1 && n <= MaxLanes && n&(n-1) == 0 }

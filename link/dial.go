@@ -5,9 +5,10 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/proto"
-	"go.uber.org/zap"
 )
 
 const (

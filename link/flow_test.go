@@ -7,8 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"pgregory.net/rapid"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // end is one end of a simulated link: a flow, what it sent, what it heard.

@@ -6,8 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"go.uber.org/goleak"
+
+	"github.com/roomring/roomring/proto"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -9,9 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/proto"
-	"go.uber.org/zap"
 )
 
 // maxNodes bounds how many nodes a mesh has links to. Beyond it hellos are

@@ -11,11 +11,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/roomring/roomring/internal/memnet"
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/proto"
-	"go.uber.org/zap"
-	"go.uber.org/zap/zaptest/observer"
 )
 
 const linkPort = "7400"

@@ -4,21 +4,22 @@ import "sync/atomic"
 
 // Stats counts what the links of a Mesh did since it was made.
 type Stats struct {
-	Links        int             // links that are up now
-	Ups          uint64          // links that came up
-	Reconnects   uint64          // of these, not the first of their peer and index
-	Downs        uint64          // links that ended
-	Silent       uint64          // of these, because nothing was heard for 1.5 s
-	Replaced     uint64          // of these, because the peer opened a newer one
-	FramesIn     uint64          // frames received, control and data
-	FramesOut    uint64          // frames encoded, control and data
-	BytesIn      uint64          // bytes of whole frames received
-	BytesOut     uint64          // bytes written
-	CreditStalls uint64          // times a link had to wait for credit
-	Dials        uint64          // attempts to connect
-	DialFailures uint64          // of these, that did not reach a hello
-	Hellos       int             // hellos under way on the accepting side now
-	Refused      [reasons]uint64 // hellos that failed, on either side, by Reason
+	Links        int    `metric:"gauge" help:"Links that are up."`
+	Ups          uint64 `help:"Links that came up."`
+	Reconnects   uint64 `help:"Links that came up and were not the first of their peer and index."`
+	Downs        uint64 `help:"Links that ended."`
+	Silent       uint64 `help:"Links that ended because nothing was heard for 1.5 s."`
+	Replaced     uint64 `help:"Links that ended because the peer opened a newer one."`
+	FramesIn     uint64 `help:"Frames received, control and data."`
+	FramesOut    uint64 `help:"Frames encoded, control and data."`
+	BytesIn      uint64 `help:"Bytes of whole frames received."`
+	BytesOut     uint64 `help:"Bytes written."`
+	CreditStalls uint64 `help:"Times that a link had to wait for credit."`
+	Dials        uint64 `help:"Attempts to connect."`
+	DialFailures uint64 `help:"Attempts to connect that did not reach a hello."`
+	Hellos       int    `metric:"gauge" help:"Hellos under way on the accepting side."`
+
+	Refused [reasons]uint64 // hellos that failed, on either side, by Reason
 }
 
 // counters belong to one lane, so that lanes do not share a cache line. They

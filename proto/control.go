@@ -47,7 +47,7 @@ func ParseCredit(body []byte) (uint64, error) {
 }
 
 // Ask is an admin question to another node; Reply with the same ID answers it.
-// Bodies are JSON.
+// What the body is depends on the kind.
 type Ask struct {
 	ID   uint64
 	Kind uint8
@@ -70,7 +70,7 @@ func ParseAsk(body []byte) (x Ask, err error) {
 	return x, f.err()
 }
 
-// Reply answers an Ask. Status is an HTTP status.
+// Reply answers an Ask. Status is an HTTP status; with 200 the body is JSON.
 type Reply struct {
 	ID     uint64
 	Status uint16

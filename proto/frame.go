@@ -67,7 +67,7 @@ const (
 
 	FrameTable    FrameType = 0x40 // the whole Table: see package cluster
 	FrameDelta    FrameType = 0x41 // rows that changed: see package cluster
-	FrameTableGet FrameType = 0x42 // version(8): send me what is above
+	FrameTableGet FrameType = 0x42 // version(8): send me the whole Table; version is what I have, 0 for nothing
 	FrameVersion  FrameType = 0x43 // announcement of the sender's Table: see package cluster
 
 	FrameAsk   FrameType = 0x50 // id(8) kind(1) body: an admin question

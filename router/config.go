@@ -16,8 +16,8 @@ type Config struct {
 	// Self is this run's name. Required.
 	Self proto.NodeName
 
-	// Lanes is how many loops share the work, a power of two. If zero, the
-	// largest power of two that is at most GOMAXPROCS and 16.
+	// Lanes is how many loops share the work, a power of two. If zero,
+	// link.DefaultLanes.
 	Lanes int
 
 	// Partitions is the cluster's partition count. If zero, proto.Partitions.
@@ -66,7 +66,8 @@ type Config struct {
 	// if negative, all at once.
 	DrainTime time.Duration
 
-	// AllowOrigin lists further origins than the request's own; "*" is any.
+	// AllowOrigin lists further origins than the request's own, each as
+	// websocket.CheckOrigin wants it; "*" is any.
 	AllowOrigin []string
 
 	// TrustedProxies are peers whose X-Forwarded-For and X-Forwarded-Proto

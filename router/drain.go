@@ -108,7 +108,7 @@ func (c *conn) leave() {
 	switch c.state {
 	case stateOpen:
 		c.lane.counters.Drained++
-		c.close(closeRestart, "draining: this router is shutting down, come back through another")
+		c.close(websocket.CloseRestart, "draining: this router is shutting down, come back through another")
 	case stateRequest:
 		c.end()
 	case stateJoining:
@@ -116,5 +116,3 @@ func (c *conn) leave() {
 		c.refuse(websocket.ErrDraining)
 	}
 }
-
-const closeRestart = 1012

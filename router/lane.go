@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -49,20 +48,20 @@ type peer struct {
 
 // Counters counts what happened to the conns of a lane.
 type Counters struct {
-	Conns     int    // open now, upgraded or not
-	Accepted  uint64 // sockets accepted
-	Upgraded  uint64 // WebSockets opened
-	Refused   uint64 // requests answered with an error
-	Messages  uint64 // messages that clients sent
-	Bytes     uint64 // bytes of their payloads
-	Protocol  uint64 // conns closed because the client broke the protocol
-	Slow      uint64 // conns closed because they fell behind (4008)
-	Silent    uint64 // conns closed because a ping was not answered
-	Late      uint64 // handshakes that took too long
-	Expired   uint64 // conns closed because a publish could not be placed (1013)
-	Drained   uint64 // conns closed by a drain (1012)
-	Pushbacks uint64 // times that a conn's socket was left unread
-	Panics    uint64 // panics contained while a conn changed its lane
+	Conns     int    `metric:"gauge" help:"Conns open, upgraded or not."`
+	Accepted  uint64 `help:"Sockets accepted."`
+	Upgraded  uint64 `help:"WebSockets opened."`
+	Refused   uint64 `help:"Requests answered with an error, and sockets closed unheard above every limit."`
+	Messages  uint64 `help:"Messages that clients sent."`
+	Bytes     uint64 `help:"Bytes of payload that clients sent."`
+	Protocol  uint64 `help:"Conns closed because the client broke the protocol."`
+	Slow      uint64 `help:"Conns closed because they fell behind (4008)."`
+	Silent    uint64 `help:"Conns closed because a ping was not answered."`
+	Late      uint64 `help:"Conns closed because their handshake took too long."`
+	Expired   uint64 `help:"Conns closed because a publish could not be placed (1013)."`
+	Drained   uint64 `help:"Conns closed by a drain (1012)."`
+	Pushbacks uint64 `help:"Times that a conn's socket was left unread."`
+	Panics    uint64 `help:"Panics contained while a conn changed its lane."`
 }
 
 func newLane(r *Router, n int) (*lane, error) {
@@ -129,7 +128,7 @@ func (l *lane) Down(k *link.Link, err error) {
 func (l *lane) Frame(k *link.Link, typ proto.FrameType, body []byte) {
 	if typ >= proto.FramePublish && typ < proto.FramePing {
 		if err := l.hub.Frame(k.Peer().Name, typ, body, l.loop.Now()); err != nil {
-			k.Fail(fmt.Errorf("%s frame: %w", typ, err))
+			k.Fail(err)
 		}
 		return
 	}

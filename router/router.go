@@ -22,7 +22,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -69,6 +68,11 @@ func New(cfg Config) (*Router, error) {
 	if cfg.Lanes&(cfg.Lanes-1) != 0 {
 		return nil, fmt.Errorf("new router: %d lanes: want a power of two", cfg.Lanes)
 	}
+	for _, origin := range cfg.AllowOrigin {
+		if err := websocket.CheckOrigin(origin); err != nil {
+			return nil, fmt.Errorf("new router: %w", err)
+		}
+	}
 	r := &Router{cfg: cfg, log: cfg.Logger, limits: websocket.Limits{Message: cfg.MaxMessage}}
 	r.addresses.limit, r.addresses.rate = cfg.MaxConnsPerIP, cfg.AcceptsPerIP
 	// Conn ids start at a random place, so that a stale one of an earlier run
@@ -86,7 +90,7 @@ func New(cfg Config) (*Router, error) {
 
 func (c *Config) setDefaults() {
 	if c.Lanes == 0 {
-		c.Lanes = defaultLanes()
+		c.Lanes = link.DefaultLanes()
 	}
 	if c.Partitions == 0 {
 		c.Partitions = proto.Partitions
@@ -121,14 +125,6 @@ func (c *Config) setDefaults() {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
-}
-
-func defaultLanes() int {
-	n := 1
-	for n*2 <= min(runtime.GOMAXPROCS(0), 16) {
-		n *= 2
-	}
-	return n
 }
 
 // reserve is how many descriptors are kept for links, gossip, admin and for
@@ -179,13 +175,14 @@ func (r *Router) SetTable(rows []Row) {
 	}
 }
 
-// Healthy says whether clients are well served here, and if not, why.
+// Healthy says whether clients are well served here, and if not, why, in one
+// word.
 func (r *Router) Healthy() (ok bool, reason string) {
 	switch {
 	case r.draining.Load():
 		return false, "draining"
 	case r.links.Load() == 0:
-		return false, "no link to a shard"
+		return false, "no_links"
 	}
 	return true, ""
 }
@@ -200,7 +197,8 @@ type Stats struct {
 	Loop  poll.Stats
 }
 
-// ErrStopped is returned to who asks a lane that no longer runs.
+// ErrStopped is returned to who asks a lane that does not answer before the
+// context ends: as a rule, one that no longer runs.
 var ErrStopped = errors.New("the router does not run")
 
 // Stats returns the counters of each lane.

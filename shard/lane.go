@@ -2,7 +2,6 @@ package shard
 
 import (
 	"context"
-	"fmt"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -88,7 +87,7 @@ func (l *lane) Down(k *link.Link, err error) {
 func (l *lane) Frame(k *link.Link, typ proto.FrameType, body []byte) {
 	if r := l.peers[k]; r != nil && typ >= proto.FramePublish && typ < proto.FramePing {
 		if err := l.core.Frame(r, typ, body, l.loop.Now()); err != nil {
-			k.Fail(fmt.Errorf("%s frame: %w", typ, err))
+			k.Fail(err)
 		}
 		return
 	}

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -38,7 +37,7 @@ type Config struct {
 	Self proto.NodeName
 
 	// Lanes is how many loops share the work, a power of two. If zero,
-	// DefaultLanes.
+	// link.DefaultLanes.
 	Lanes int
 
 	// Partitions is the cluster's partition count. If zero, proto.Partitions.
@@ -78,18 +77,9 @@ type Config struct {
 	Logger *zap.Logger
 }
 
-// DefaultLanes is the largest power of two that is at most GOMAXPROCS and 16.
-func DefaultLanes() int {
-	n := 1
-	for n*2 <= min(runtime.GOMAXPROCS(0), 16) {
-		n *= 2
-	}
-	return n
-}
-
 func (c *Config) setDefaults() {
 	if c.Lanes == 0 {
-		c.Lanes = DefaultLanes()
+		c.Lanes = link.DefaultLanes()
 	}
 	if c.Partitions == 0 {
 		c.Partitions = proto.Partitions
@@ -170,7 +160,8 @@ func (s *Shard) SetRouters(live []proto.NodeName) {
 	}
 }
 
-// ErrStopped is returned to who asks a lane that no longer runs.
+// ErrStopped is returned to who asks a lane that does not answer before the
+// context ends: as a rule, one that no longer runs.
 var ErrStopped = errors.New("the shard does not run")
 
 // Room describes a room that this shard owns.

@@ -44,18 +44,6 @@ func Place(ids []proto.NodeID, partitions int) []int32 {
 	return placed
 }
 
-// Bound returns the most partitions that Place gives to one of n shards.
-func Bound(partitions, n int) int {
-	if n == 0 {
-		return 0
-	}
-	bound := float64(partitions) / float64(n) * Load
-	if whole := int(bound); float64(whole) == bound {
-		return whole
-	}
-	return int(bound) + 1
-}
-
 type member proto.NodeID
 
 func (m member) String() string { return string(m) }

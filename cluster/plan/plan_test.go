@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -129,7 +130,7 @@ func TestFirstTableIsBalanced(t *testing.T) {
 			t.Errorf("%d of %d shards own something", len(owned), n)
 		}
 		for name, count := range owned {
-			if bound := Bound(w.partitions, n); count > bound {
+			if bound := int(math.Ceil(float64(w.partitions) / float64(n) * Load)); count > bound {
 				t.Errorf("%s owns %d of %d partitions among %d shards, more than %d", name, count, w.partitions, n, bound)
 			}
 		}

@@ -11,6 +11,6 @@
 // After all tests, everything that any process logged is searched for the keys and tokens in use.
 //
 // Read process_test.go (a process and its log), cluster_test.go (nodes that join each other),
-// client_test.go (a WebSocket and what it heard), then the tests: ring, order, kill, stall, drain,
-// command, stranger; hardening and idle come last.
+// client_test.go (a WebSocket and what it heard), then the tests: ring, kill, stall, drain, command,
+// stranger; hardening and idle come last.
 package e2e

@@ -46,8 +46,9 @@ func testEndlessHeader(t *testing.T) {
 	after, total := r.heap(t)
 	moved, allocated := (after-live)/times, (total-before-perLook)/times
 	t.Logf("answered %d; the kernel took %s each in %s; live heap moved by %d KB each, allocated %d KB", status, mega(int64(took)), millis(time.Since(began)/times), moved/1024, allocated/1024)
-	if status != 431 || moved > 64<<10 || allocated > 256<<10 {
-		t.Error("want 431 and less than 64 KB")
+	// What was allocated is told, not judged: gossip does so too while we wait.
+	if status != 431 || moved > 64<<10 || took > 16<<20 {
+		t.Error("want 431, less than 64 KB, and that not all of it was read")
 	}
 }
 

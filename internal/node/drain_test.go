@@ -8,6 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/roomring/roomring/internal/rfc6455"
 	"github.com/roomring/roomring/router"
 )
@@ -103,6 +107,24 @@ func TestDrainWaitsForOwners(t *testing.T) {
 		<-r2.ended
 		synctest.Wait()
 		listener.hears("last words")
+	})
+}
+
+// A shard that leaves says which rooms that costs.
+func TestDrainSaysWhatIsLost(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		core, said := observer.New(zap.WarnLevel)
+		w.log = []zap.Option{zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, core) })}
+		w.cluster(1, 1)
+		w.join("r1", "room=a").say("x")
+		w.join("r1", "room=b")
+		s1 := w.running["s1"]
+		close(s1.drain)
+		<-s1.ended
+		lost := said.FilterMessageSnippet("rooms are lost").FilterField(zap.Int("rooms", 2)).FilterField(zap.Int("partitions", partitions))
+		if lost.Len() != 1 {
+			t.Errorf("it said %v", said.All())
+		}
 	})
 }
 

@@ -391,7 +391,7 @@ func TestPlainHTTP(t *testing.T) {
 			}
 			return resp.StatusCode, body, resp.Header
 		}
-		if status, body, _ := get("GET /healthz", "localhost:8000"); status != 503 || !strings.Contains(body, "no link") {
+		if status, body, _ := get("GET /healthz", "localhost:8000"); status != 503 || body != "{\"status\":\"no_links\"}\n" {
 			t.Errorf("healthz without a shard: %d %q", status, body)
 		}
 		w.shard("s1", 1, shard.Config{})

@@ -80,7 +80,10 @@ type Node struct {
 
 // Addresses are where an open node listens.
 type Addresses struct {
-	Link, Gossip, Admin, Listen string
+	Link   string `json:"link"`
+	Gossip string `json:"gossip,omitempty"`
+	Admin  string `json:"admin"`
+	Listen string `json:"listen,omitempty"`
 }
 
 // Addresses tells where the node listens. Listen is "" on a shard, Gossip when
@@ -115,7 +118,7 @@ func OpenShard(cfg Config, sc shard.Config) (*Node, error) {
 		sc.Self, sc.Control, sc.NeedTable, sc.Logger = n.name, n.control, n.needTable, n.log
 		sc.Partitions = n.cfg.Partitions
 		s, err := shard.New(sc)
-		return &shardRole{Shard: s}, err
+		return &shardRole{Shard: s, log: n.log}, err
 	})
 }
 

@@ -119,5 +119,9 @@ func TestTwoRoutersTwoShards(t *testing.T) {
 	}
 	defer r.Body.Close()
 	body, _ := io.ReadAll(r.Body)
-	t.Logf("%s", body)
+	for _, want := range []string{`"offset":200`, `"r1":`, `"r2":`} {
+		if r.StatusCode != http.StatusOK || !strings.Contains(string(body), want) {
+			t.Errorf("the room at a shard: %d, no %s in %s", r.StatusCode, want, body)
+		}
+	}
 }

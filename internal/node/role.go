@@ -4,6 +4,8 @@ import (
 	"context"
 	"net"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/internal/poll"
@@ -71,14 +73,29 @@ func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sa
 
 type shardRole struct {
 	*shard.Shard
+	log     *zap.Logger
 	applied *cluster.Table
 }
 
 func (s *shardRole) run(ctx context.Context, _ net.Listener) error { return s.Run(ctx) }
 
-// drain has nothing to hand over yet: partitions get new owners, and their
-// rooms new epochs, when this node has left.
-func (s *shardRole) drain(context.Context) error { return nil }
+// drain has nobody to hand over to yet: partitions get new owners, and their
+// rooms new epochs, when this node has left. It says what that loses.
+func (s *shardRole) drain(ctx context.Context) error {
+	lanes, err := s.Stats(ctx)
+	if err != nil {
+		return nil // the end has overtaken us: there is nobody left to ask
+	}
+	partitions, rooms := 0, 0
+	for i := range lanes {
+		partitions += lanes[i].Core.Owned
+		rooms += lanes[i].Core.Rooms
+	}
+	if rooms > 0 {
+		s.log.Warn("rooms are lost: this node has the only copy of them", zap.Int("rooms", rooms), zap.Int("partitions", partitions))
+	}
+	return nil
+}
 
 func (s *shardRole) healthy() (bool, string) { return true, "" }
 

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/roomring/roomring/admin"
@@ -40,6 +41,7 @@ type world struct {
 	running   map[string]*running
 	routers   int
 	shards    int
+	log       []zap.Option // for the loggers of nodes started from now on
 }
 
 // running is a node that runs.
@@ -115,7 +117,7 @@ func (w *world) start(id, ip string, open func(node.Config) (*node.Node, error))
 		Membership: func(self cluster.Node) cluster.Membership {
 			return &gossip{w.directory.Join(self), w.directory, self.Name, &r.killed}
 		},
-		Logger: zaptest.NewLogger(w.t).Named(id),
+		Logger: zaptest.NewLogger(w.t, zaptest.WrapOptions(w.log...)).Named(id),
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -37,18 +37,18 @@ type Config struct {
 
 // Stats counts what a Loop did since New.
 type Stats struct {
-	Conns       int    // connections open now
-	Wakes       uint64 // wake-ups, each ending in one Turn
-	Parks       uint64 // wake-ups that had to wait first
-	Reads       uint64 // reads that brought bytes
-	BytesIn     uint64 // bytes read
-	Writes      uint64 // calls of Write that took bytes
-	BytesOut    uint64 // bytes taken by Write
-	ShortWrites uint64 // calls of Write that took less than everything
-	Accepts     uint64 // connections accepted
-	Backoffs    uint64 // times that accepting failed and had to wait
-	Broken      uint64 // connections that ended in Broken
-	Panics      uint64 // panics contained
+	Conns       int    `metric:"gauge" help:"Connections open."`
+	Wakes       uint64 `help:"Wake-ups, each ending in one turn."`
+	Parks       uint64 `help:"Wake-ups that had to wait first."`
+	Reads       uint64 `help:"Reads that brought bytes."`
+	BytesIn     uint64 `help:"Bytes read."`
+	Writes      uint64 `help:"Writes that took bytes."`
+	BytesOut    uint64 `help:"Bytes taken by writes."`
+	ShortWrites uint64 `help:"Writes that took less than everything."`
+	Accepts     uint64 `help:"Connections accepted."`
+	Backoffs    uint64 `help:"Times that accepting failed and had to wait."`
+	Broken      uint64 `help:"Connections that broke."`
+	Panics      uint64 `help:"Panics contained."`
 }
 
 // yieldEvery is how long a loop that always finds work goes on before it lets

@@ -14,13 +14,14 @@ import (
 func (s *source) print(w io.Writer) {
 	fmt.Fprintf(w, "# what takes effect for this %s\n", s.role)
 	for _, group := range groupOrder {
-		fmt.Fprintf(w, "\n# %s\n", group)
+		title := "\n# " + group + "\n" // not written for a group without settings, such as a shard's clients
 		for _, flag := range s.flags {
 			if flag.Group.Title != group || !inFile(flag.Name) {
 				continue
 			}
 			line := flag.Name + ": " + yamlValue(flag.Target.Interface())
-			fmt.Fprintf(w, "%-44s # %s\n", line, s.why(flag.Name))
+			fmt.Fprintf(w, "%s%-44s # %s\n", title, line, s.why(flag.Name))
+			title = ""
 		}
 	}
 }

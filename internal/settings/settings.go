@@ -9,7 +9,7 @@
 // complete (no value left to guess) and allowed (no unprotected port where strangers could reach it).
 //
 // Read settings.go (what there is), load.go (where values come from), check.go (what is allowed),
-// file.go, key.go, memory.go and print.go.
+// value.go, file.go, key.go, memory.go, print.go and help.go.
 package settings
 
 import (

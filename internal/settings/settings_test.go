@@ -206,6 +206,16 @@ func TestPrintConfigShowsSourcesAndNoSecrets(t *testing.T) {
 	}
 }
 
+func TestPrintConfigShowsNoEmptyGroup(t *testing.T) {
+	p, out := outside(nil)
+	if _, err := LoadShard(p, []string{"--print-config"}); err != ErrDone {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Contains(text, "# Clients") || !strings.Contains(text, "\n\n# Cluster\njoin:") {
+		t.Error(text)
+	}
+}
+
 func TestPrintedConfigIsAConfig(t *testing.T) {
 	p, out := outside(nil)
 	args := []string{"--id=r1", "--max-conns=7", "--drain-time=90s", "--join=a:1", "--allow-origin=*"}

@@ -23,8 +23,8 @@
 //   - Refused, Slow and Expired take the member out themselves; a Leave behind
 //     them, or within them, does no harm.
 //   - A write that took less than all is followed by Writable, or by nothing
-//     until Stall ends the member. Before the lane writes a frame of its own (a
-//     ping, a close) it looks at Midframe; before a close it writes Rest.
+//     until Stall ends the member. A frame of the lane's own (a ping, a close)
+//     goes behind Rest.
 //   - When the lane itself holds bytes back for a member (a 101 that did not
 //     fit), its Sink.Write takes nothing, and it calls Writable when they are
 //     gone.
@@ -34,8 +34,9 @@
 //     comes. Sequences need no care: each new row and each LinkUp begins the
 //     partition again, rooms first, then what is unacknowledged.
 //
-// Read in this order: member.go (who is here), room.go (attach and what comes
-// from the owner), chain.go (the tail), fanout.go (tail to members), replay.go
-// (joining from a position), partition.go (row and links), publisher.go (rule
-// R8), fill.go (bytes for links), frame.go (bytes from links).
+// Read in this order: hub.go (what a hub has), member.go (who is here), room.go
+// (attach and what comes from the owner), chain.go (the tail), encode.go (its
+// bytes), fanout.go (tail to members), replay.go (joining from a position),
+// partition.go (row and links), publisher.go (rule R8), fill.go (bytes for
+// links), frame.go (bytes from links). config.go has the bounds.
 package hub

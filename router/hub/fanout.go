@@ -72,13 +72,10 @@ func (h *Hub) Writable(m *Member) {
 // then the stall bound watches over it.
 func (h *Hub) Lagging(m *Member) bool { return m.cursor != nil }
 
-// Midframe reports whether the last write to m ended inside a frame: nothing
-// else may be written before Rest.
-func (h *Hub) Midframe(m *Member) bool { return len(h.Rest(m)) > 0 }
-
-// Rest is what is missing of the frame inside which the last write to m ended;
-// nil at a frame's boundary. It is valid until the next call of the hub: who
-// wants to close m behind it copies it before Leave.
+// Rest is what is missing of the frame inside which the last write to m ended:
+// nothing else may be written before it. It is nil at a frame's boundary, and
+// valid until the next call of the hub: who wants to close m behind it copies
+// it before Leave.
 func (h *Hub) Rest(m *Member) []byte {
 	c := m.cursor
 	if c == nil || int(c.pos) == len(c.seg.buf) {

@@ -59,24 +59,24 @@ type Hub struct {
 
 // Stats counts what a hub did since New, and what it holds.
 type Stats struct {
-	Rooms          int    // with a member here
-	Members        int    // that joined, those with Receipts not counted
-	Waiting        int    // members not joined yet, at most; some may have left
-	Lagging        int    // members that are not at the live end
-	Tails          int    // bytes held by tails
-	Unacknowledged int    // bytes held for publishes, bookkeeping included
-	Published      uint64 // messages taken from members
-	Resent         uint64 // publishes sent a further time
-	Delivered      uint64 // messages taken from owners
-	Duplicates     uint64 // messages from owners that were known already
-	Writes         uint64 // calls of Sink.Write
-	Gaps           uint64 // gap and reset lines put into tails
-	Repairs        uint64 // rooms attached again because messages were missing
-	Fetches        uint64 // sent
-	Slow           uint64 // members closed because they fell behind
-	Expired        uint64 // publishes that could not be placed in time
-	Refused        uint64 // publishes that the owner refused
-	Ignored        uint64 // frames of another term or owner than the row's
+	Rooms          int    `metric:"gauge" help:"Rooms with a member here."`
+	Members        int    `metric:"gauge" help:"Members that joined, those with Receipts not counted."`
+	Waiting        int    `metric:"gauge" help:"Members not joined yet, at most: some may have left."`
+	Lagging        int    `metric:"gauge" help:"Members that are not at the live end."`
+	Tails          int    `metric:"gauge" help:"Bytes held by tails."`
+	Unacknowledged int    `metric:"gauge" help:"Bytes held for unacknowledged publishes, bookkeeping included."`
+	Published      uint64 `help:"Messages taken from members."`
+	Resent         uint64 `help:"Publishes sent a further time."`
+	Delivered      uint64 `help:"Messages taken from owners."`
+	Duplicates     uint64 `help:"Messages from owners that were known already."`
+	Writes         uint64 `help:"Writes to members."`
+	Gaps           uint64 `help:"Gap and reset lines put into tails."`
+	Repairs        uint64 `help:"Rooms attached again because messages were missing."`
+	Fetches        uint64 `help:"Requests for history sent to owners."`
+	Slow           uint64 `help:"Members let go because they fell behind."`
+	Expired        uint64 `help:"Publishes that could not be placed in time."`
+	Refused        uint64 `help:"Publishes that the owner refused."`
+	Ignored        uint64 `help:"Frames of another term or owner than the row's."`
 }
 
 // New makes an empty hub that knows no owner of anything.

@@ -36,9 +36,8 @@ const (
 )
 
 // Sink is what the hub does to members. It is called from within the hub's
-// methods. A callback other than Write may call Publish, Leave, Rest and
-// Midframe for the member it is about, and nothing else of the hub; Write may
-// call nothing.
+// methods. A callback other than Write may call Publish, Leave and Rest for the
+// member it is about, and nothing else of the hub; Write may call nothing.
 type Sink interface {
 	// Write hands bytes to the member's socket and returns how many it took.
 	// It never blocks. After it took less than all, the lane calls Writable

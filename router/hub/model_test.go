@@ -10,8 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"pgregory.net/rapid"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // The world of these tests: one hub, a few clients, and model shards that do

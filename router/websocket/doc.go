@@ -17,5 +17,6 @@
 // Read request.go (the head of a request), query.go (what /ws asks for),
 // upgrade.go (what makes it a WebSocket), answer.go (what we say back), then
 // frame.go (what we send), reader.go (what we hear), unfinished.go (a message
-// that arrives in pieces) and mask.go. origin.go and forwarded.go stand alone.
+// that arrives in pieces) and mask.go. limits.go has the bounds, token.go the
+// words that a head is made of; origin.go and forwarded.go stand alone.
 package websocket

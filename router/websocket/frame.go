@@ -26,17 +26,15 @@ func (o Opcode) known() bool { return o <= OpBinary || o >= OpClose && o <= OpPo
 // Close codes that this package gives or names. 1005 stands for "no code" and
 // is never on the wire.
 const (
-	CloseNormal     = 1000
-	CloseProtocol   = 1002
-	CloseNoCode     = 1005
-	CloseBadUTF8    = 1007
-	ClosePolicy     = 1008
-	CloseTooBig     = 1009
-	CloseGoingAway  = 1012 // "service restart": come back at once
-	CloseTryLater   = 1013
-	maxControl      = 125            // payload of a control frame, bytes
-	maxReason       = maxControl - 2 // reason in a close frame, bytes
-	maxServerHeader = 10             // a frame's header without a mask, bytes
+	CloseProtocol = 1002
+	CloseNoCode   = 1005
+	CloseBadUTF8  = 1007
+	ClosePolicy   = 1008
+	CloseTooBig   = 1009
+	CloseRestart  = 1012 // "service restart": come back at once
+	CloseTryLater = 1013
+	maxControl    = 125            // payload of a control frame, bytes
+	maxReason     = maxControl - 2 // reason in a close frame, bytes
 )
 
 const (
@@ -47,17 +45,6 @@ const (
 
 // Ping is a whole ping frame without payload.
 const Ping = "\x89\x00"
-
-// HeaderSize returns the bytes that AppendHeader needs for a payload of size.
-func HeaderSize(size int) int {
-	switch {
-	case size <= maxControl:
-		return 2
-	case size < 1<<16:
-		return 4
-	}
-	return maxServerHeader
-}
 
 // AppendHeader appends the header of a whole, unmasked frame with a payload of
 // size bytes, which the caller appends behind it. A control frame's payload

@@ -22,10 +22,10 @@ func TestFramesAsGobwasReadsThem(t *testing.T) {
 			want := ws.MustCompileFrame(theirs)
 			got := websocket.AppendFrame([]byte("!"), op, payload)
 			if !bytes.Equal(got[1:], want) {
-				t.Errorf("opcode %d, %d bytes: header %x, want %x", op, n, got[1:1+websocket.HeaderSize(n)], want[:14])
+				t.Errorf("opcode %d, %d bytes: %d bytes that begin with %x, want %d with %x", op, n, len(got)-1, got[1:3], len(want), want[:2])
 			}
-			if header := websocket.AppendHeader(nil, op, n); len(header) != websocket.HeaderSize(n) || len(got) != 1+len(header)+n {
-				t.Errorf("%d bytes: header has %d bytes, HeaderSize says %d", n, len(header), websocket.HeaderSize(n))
+			if header := websocket.AppendHeader(nil, op, n); !bytes.Equal(header, want[:len(want)-n]) {
+				t.Errorf("opcode %d, %d bytes: header %x, want %x", op, n, header, want[:len(want)-n])
 			}
 		}
 	}

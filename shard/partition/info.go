@@ -83,24 +83,24 @@ func (l *Lane) Rooms(infos []Info, from proto.Partition, prefix string, limit in
 
 // Stats counts what a lane has (now) and did (since it was made).
 type Stats struct {
-	Owned        int    // partitions, now
-	Rooms        int    // now
-	HistoryBytes int64  // memory of all logs, now
-	HeldBytes    int    // of frames that wait for the Table, now
-	Created      uint64 // rooms
-	Forgotten    uint64 // rooms, with their partition too
-	Published    uint64 // messages committed
-	Refused      uint64 // publishes that used up their seq
-	Repeated     uint64 // publishes that were in the log already
-	Gaps         uint64 // times a publisher was told what is expected
-	Delivered    uint64 // copies of messages sent to routers
-	Fetched      uint64 // copies of messages sent as history
-	FellBehind   uint64 // times a router fell behind what is kept
-	Fenced       uint64 // frames of an old term
-	Moved        uint64 // frames about partitions that are not ours
-	Held         uint64 // frames that had to wait for the Table
-	HeldDropped  uint64 // publishes that there was no room to hold
-	Shed         uint64 // chunks of history that went for lack of memory
+	Owned        int    `metric:"gauge" help:"Partitions owned."`
+	Rooms        int    `metric:"gauge" help:"Rooms with a log here."`
+	HistoryBytes int64  `metric:"gauge" help:"Memory of all logs."`
+	HeldBytes    int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
+	Created      uint64 `help:"Rooms created."`
+	Forgotten    uint64 `help:"Rooms forgotten, with their partition too."`
+	Published    uint64 `help:"Messages committed."`
+	Refused      uint64 `help:"Publishes refused; they used up their seq."`
+	Repeated     uint64 `help:"Publishes that were in the log already."`
+	Gaps         uint64 `help:"Times that a publisher was told what is expected."`
+	Delivered    uint64 `help:"Copies of messages sent to routers."`
+	Fetched      uint64 `help:"Copies of messages sent as history."`
+	FellBehind   uint64 `help:"Times that a router fell behind what is kept."`
+	Fenced       uint64 `help:"Frames of an old term."`
+	Moved        uint64 `help:"Frames about partitions that are not ours."`
+	Held         uint64 `help:"Frames that had to wait for the Table."`
+	HeldDropped  uint64 `help:"Publishes that there was no room to hold."`
+	Shed         uint64 `help:"Chunks of history given up for lack of memory."`
 }
 
 // Stats returns the counters.

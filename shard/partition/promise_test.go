@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"pgregory.net/rapid"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // sender is a router that publishes over a bad link: what it sends may be

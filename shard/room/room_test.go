@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/roomring/roomring/proto"
 	"pgregory.net/rapid"
+
+	"github.com/roomring/roomring/proto"
 )
 
 const self, other = 1, 2 // publishers

@@ -93,6 +93,10 @@ func Reloads() (<-chan os.Signal, func()) {
 	return heard, func() { signal.Stop(heard) }
 }
 
+// IgnoreReloads makes SIGHUP do nothing, in a program that has nothing to read again: what tells all
+// nodes to read their certificates must not kill a shard.
+func IgnoreReloads() { signal.Ignore(syscall.SIGHUP) }
+
 // Logger writes to f as the settings say: JSON for machines, columns for a person at a terminal.
 // Repeated messages are sampled per second, so that a flood of one kind cannot fill a disk.
 func Logger(f *os.File, n *settings.Node) (*zap.Logger, error) {

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -51,6 +53,22 @@ func TestSignals(t *testing.T) {
 		t.Fatal(err)
 	}
 	wait(t, ctx.Done(), "end after the second signal")
+}
+
+func TestIgnoreReloads(t *testing.T) {
+	self, err := os.FindProcess(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	IgnoreReloads()
+	defer signal.Reset(syscall.SIGHUP)
+	if err := self.Signal(syscall.SIGHUP); err != nil {
+		t.Skip("no signals here:", err)
+	}
+	// A signal that was not ignored is delivered before kill returns, and would have ended us here.
+	if !signal.Ignored(syscall.SIGHUP) {
+		t.Error("SIGHUP is not ignored")
+	}
 }
 
 func wait(t *testing.T, c <-chan struct{}, what string) {

@@ -1,0 +1,56 @@
+package node_test
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/roomring/roomring/internal/node"
+	"github.com/roomring/roomring/router"
+	"github.com/roomring/roomring/shard"
+)
+
+// Every metric of ours says in its help text what it counts, and what there is
+// now is no counter.
+func TestMetricsExplainThemselves(t *testing.T) {
+	s, err := node.OpenShard(node.Config{ID: "s1", Partitions: partitions}, shard.Config{Lanes: 1})
+	start(t, s, err)
+	r, err := node.OpenRouter(node.Config{ID: "r1", Partitions: partitions, Join: []string{s.Addresses().Gossip}}, "", router.Config{Lanes: 1})
+	start(t, r, err)
+	page := scrape(t, s) + scrape(t, r)
+	seen := 0
+	for line := range strings.Lines(page) {
+		name, help, _ := strings.Cut(strings.TrimPrefix(line, "# HELP "), " ")
+		if !strings.HasPrefix(line, "# HELP roomring_") {
+			continue
+		}
+		seen++
+		if strings.TrimSpace(help) == "" {
+			t.Errorf("%s says nothing", name)
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d metrics of ours", seen)
+	}
+	for _, gauge := range []string{"hub_rooms", "hub_members", "hub_waiting", "hub_lagging", "hub_tails", "hub_unacknowledged", "router_conns",
+		"shard_owned", "shard_rooms", "shard_history_bytes", "shard_held_bytes", "link_links", "link_hellos", "loop_conns"} {
+		if !strings.Contains(page, "# TYPE roomring_"+gauge+" gauge\n") {
+			t.Errorf("there is no gauge roomring_%s", gauge)
+		}
+	}
+}
+
+func scrape(t *testing.T, n *node.Node) string {
+	t.Helper()
+	r, err := http.Get("http://" + n.Addresses().Admin + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	body, err := io.ReadAll(r.Body)
+	if err != nil || r.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %v", r.Status, err)
+	}
+	return string(body)
+}
