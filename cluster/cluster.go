@@ -35,7 +35,8 @@ type Config struct {
 	// Membership knows who is there. Run runs it.
 	Membership Membership
 
-	// Seeded says that there are other nodes to join. It only raises BootstrapExpect's default.
+	// Seeded says that there are other nodes to join. It raises BootstrapExpect's
+	// default, and makes a founder listen for a moment first.
 	Seeded bool
 
 	// BootstrapExpect is how many shards must be there to found a cluster.
@@ -138,6 +139,7 @@ func New(cfg Config) (*Cluster, error) {
 			Role:       cfg.Self.Role,
 			Partitions: cfg.Partitions,
 			Expect:     cfg.BootstrapExpect,
+			Seeded:     cfg.Seeded,
 			Random:     cfg.Random,
 			Logger:     cfg.Logger,
 		}),

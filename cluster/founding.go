@@ -13,8 +13,9 @@ import (
 
 // found founds the cluster if it is up to this node: a shard without a Table that has the lowest
 // name of at least Expect shards, while no living node names an instance. When more than one shard
-// is expected, the list of shards must have been the same for a moment, so that nodes that are just
-// getting to know each other do not found two clusters. Routers never found.
+// is expected, or there are seeds to hear from, the list of shards must have been the same for a
+// moment, so that nodes that are just getting to know each other do not found two clusters, nor a
+// shard that comes back a second one beside its routers. Routers never found.
 func (k *Keeper) found(now time.Time) {
 	if k.instanceSeen() {
 		k.logWait(now, "waiting for the table of the cluster")
@@ -25,7 +26,7 @@ func (k *Keeper) found(now time.Time) {
 		k.logWait(now, fmt.Sprintf("waiting for shards: have %d of %d", len(k.shards), k.cfg.Expect))
 		return
 	}
-	if k.shards[0] != k.cfg.Self || k.cfg.Expect > 1 && now.Sub(k.shardsAt) < foundingQuiet {
+	if k.shards[0] != k.cfg.Self || (k.cfg.Expect > 1 || k.cfg.Seeded) && now.Sub(k.shardsAt) < foundingQuiet {
 		return
 	}
 	instance, err := proto.MintInstance(k.cfg.Random)
@@ -45,10 +46,40 @@ func (k *Keeper) mint(now time.Time, instance proto.Instance) {
 		panic("cluster: the first table does not apply: " + err.Error())
 	}
 	k.log.Info("cluster founded", zap.Stringer("instance", instance), zap.Int("shards", len(k.shards)))
+	k.alone = len(k.shards) == 1
 	k.hold(now, NewTable(instance, 1, rows))
 	for _, to := range k.linked {
 		k.send(to, k.tableFrame())
 	}
+}
+
+// giveUp drops a Table that nobody but this node ever had, once a node of another cluster is seen: a
+// first shard that died and was started again the same way has founded a new cluster, while its
+// routers still hold the old one's Table and wait for it. Nothing is lost, since no router knew us.
+func (k *Keeper) giveUp(now time.Time) {
+	if !k.alone {
+		return
+	}
+	own, foreign := k.Instance(), false
+	for i := range k.view.nodes {
+		n := &k.view.nodes[i]
+		switch {
+		case n.Name == k.cfg.Self || !n.Lives() || n.Instance.IsZero():
+		case n.Instance == own:
+			k.alone = false
+			return
+		default:
+			foreign = true
+		}
+	}
+	if !foreign {
+		return
+	}
+	k.log.Warn("another cluster is here: the one that this node founded alone is given up", zap.Stringer("instance", own))
+	k.alone = false
+	k.reg.Hold(nil)
+	k.frame = nil
+	k.look(now)
 }
 
 func (k *Keeper) instanceSeen() bool {

@@ -151,6 +151,25 @@ func TestGossipCrashAndReturn(t *testing.T) {
 	waitFor(t, a, "the new b alone", func(v *View) bool { return len(v.Runs("b")) == 1 && sees(Alive, again)(v) })
 }
 
+// A seed that comes back as another run and joins nobody is found again soon, though all was well.
+func TestGossipSeedComesBack(t *testing.T) {
+	seed, err := NewGossip(GossipConfig{Self: Node{Name: proto.MakeNodeName("s", 998), Role: proto.RoleShard}, Cluster: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := seed.Open(); err != nil {
+		t.Fatal(err)
+	}
+	address := seed.Addr()
+	a := openGossip(t, "a", func(c *GossipConfig) { c.Seeds = []string{address} })
+	waitFor(t, a, "the seed", sees(Alive, &gossiper{seed, seed.cfg.Self.Name, nil}))
+	if err := seed.Close(); err != nil { // without a word
+		t.Fatal(err)
+	}
+	again := openGossip(t, "s", func(c *GossipConfig) { c.Listen = address })
+	waitFor(t, a, "its next run", sees(Alive, again))
+}
+
 // TestGossipSeeds: a seed may be a name, this node itself, nobody, or come later.
 func TestGossipSeeds(t *testing.T) {
 	hold, err := net.Listen("tcp", "127.0.0.1:0")

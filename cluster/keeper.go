@@ -36,6 +36,9 @@ type KeeperConfig struct {
 	// Expect is how many shards must be there to found a cluster. If zero, 1.
 	Expect int
 
+	// Seeded says that there are other nodes to join: they may know a cluster.
+	Seeded bool
+
 	// Random is where a new instance is drawn from. If nil, crypto/rand.
 	Random io.Reader
 
@@ -95,6 +98,7 @@ type Keeper struct {
 	shardsAt  time.Time
 	twins     map[proto.NodeID]time.Time // since when two runs of it live; zero: said so
 	foreign   proto.Instance             // the other instance that was last complained about
+	alone     bool                       // this node founded its cluster, and nobody else named it yet
 
 	frame []byte // the Table as a frame, made when first needed; nil after each change
 	out   []Send
@@ -240,6 +244,7 @@ func (k *Keeper) NeedTable(now time.Time, p proto.Partition, term proto.Term) {
 
 // Tick does what is due. It is called at least every 100 ms.
 func (k *Keeper) Tick(now time.Time) {
+	k.giveUp(now)
 	if k.Table() == nil {
 		k.found(now)
 	}

@@ -274,6 +274,65 @@ func TestTooFewShardsDoNotFound(t *testing.T) {
 	l.mustAgree()
 }
 
+// A shard that has seeds hears first what they know, also when it would be enough by itself.
+func TestSeededShardListensBeforeItFounds(t *testing.T) {
+	self := Node{Name: proto.MakeNodeName("s1", 2), Role: proto.RoleShard, State: Alive}
+	router := Node{Name: proto.MakeNodeName("r1", 1), Role: proto.RoleRouter, State: Alive, Instance: inst}
+	start := time.Unix(1, 0)
+	for _, late := range []bool{false, true} {
+		k := NewKeeper(KeeperConfig{Self: self.Name, Role: self.Role, Partitions: testPartitions, Seeded: true})
+		k.SetNodes(start, []Node{self})
+		if k.Table() != nil {
+			t.Fatal("it founded at once")
+		}
+		if !late {
+			k.SetNodes(start.Add(foundingQuiet/2), []Node{router, self})
+		}
+		k.Tick(start.Add(2 * foundingQuiet))
+		if founded := k.Table() != nil; founded != late {
+			t.Errorf("founded is %v where somebody naming an instance being late is %v", founded, late)
+		}
+	}
+}
+
+// A first shard without seeds that comes back as a new run founds before anybody has found it. It
+// gives that cluster up for the one that its routers wait for, but only while nobody shares it.
+func TestLoneFounderGivesUp(t *testing.T) {
+	self := Node{Name: proto.MakeNodeName("s1", 2), Role: proto.RoleShard, State: Alive}
+	router := Node{Name: proto.MakeNodeName("r1", 1), Role: proto.RoleRouter, State: Alive, Instance: inst}
+	now := time.Unix(1, 0)
+	for _, shared := range []bool{false, true} {
+		k := NewKeeper(KeeperConfig{Self: self.Name, Role: self.Role, Partitions: testPartitions})
+		k.SetNodes(now, []Node{self})
+		if k.Table() == nil {
+			t.Fatal("it did not found")
+		}
+		if shared {
+			k.SetNodes(now, []Node{{Name: proto.MakeNodeName("r2", 1), Role: proto.RoleRouter, State: Alive, Instance: k.Instance()}, self})
+		}
+		k.SetNodes(now, []Node{router, self})
+		if held := k.Table() != nil; held != shared {
+			t.Errorf("holds its own table: %v, where another shares it: %v", held, shared)
+		}
+		if shared {
+			continue
+		}
+		k.LinkUp(now, router.Name)
+		rows := make([]Row, testPartitions)
+		for p := range rows {
+			rows[p] = Row{Owner: proto.MakeNodeName("s1", 1), Term: 1}
+		}
+		body := AppendTable(nil, NewTable(inst, 1, rows))[proto.HeaderSize:]
+		if err := k.Frame(now, router.Name, proto.FrameTable, body); err != nil {
+			t.Fatal(err)
+		}
+		k.Tick(now.Add(2 * unseenGrace))
+		if table := k.Table(); table == nil || table.Instance != inst || table.Row(0).Owner != self.Name || table.Row(0).Term != 2 {
+			t.Errorf("after the router's table it holds %+v", table)
+		}
+	}
+}
+
 func TestRouterNeverFounds(t *testing.T) {
 	l := newLab(t, 1)
 	r := l.start("r1", proto.RoleRouter)

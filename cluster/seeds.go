@@ -37,12 +37,31 @@ func (g *Gossip) join(ctx context.Context) {
 		if len(g.others()) == 0 {
 			pause = rejoinAlone
 		}
-		select {
-		case <-ctx.Done():
+		if !g.rest(ctx, pause) {
 			return
-		case <-time.After(pause):
 		}
 	}
+}
+
+// rest waits for the pause, or until a node is gone that was there: what comes back at its address is
+// another run, which may know nobody. It reports false when ctx ended.
+func (g *Gossip) rest(ctx context.Context, pause time.Duration) bool {
+	tick := time.NewTicker(rejoinAlone)
+	defer tick.Stop()
+	for had := g.others(); pause > 0; pause -= rejoinAlone {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick.C:
+		}
+		now := g.others()
+		for address := range had {
+			if !now[address] {
+				return true
+			}
+		}
+	}
+	return true
 }
 
 // joinSeeds joins the seeds that are not among the known nodes, or everyone, and reports whether

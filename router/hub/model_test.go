@@ -151,10 +151,16 @@ func (w *world) Slow(m *Member)                                        { w.end(m
 func (w *world) Expired(m *Member)                                     { w.end(m, "expired") }
 func (w *world) Placed(m *Member, pos proto.Position, code proto.Code) {}
 
-func newWorld(t *rapid.T) *world {
+func drawWorld(t *rapid.T) *world {
+	w := newWorld(rapid.Uint64().Draw(t, "seed"))
+	w.fail = t.Fatalf
+	return w
+}
+
+func newWorld(seed uint64) *world {
 	return &world{
-		t: t, fail: t.Fatalf, now: time.Unix(5000, 0), past: map[string][]*modelLog{}, sent: map[string]string{},
-		chance: rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
+		now: time.Unix(5000, 0), past: map[string][]*modelLog{}, sent: map[string]string{},
+		chance: rand.New(rand.NewPCG(seed, 1)),
 	}
 }
 
@@ -634,14 +640,14 @@ func (w *world) step() {
 // TestHubKeepsItsPromises runs random histories and then looks at every byte
 // that every client got.
 func TestHubKeepsItsPromises(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) { newWorld(t).run(Config{}) })
+	rapid.Check(t, func(t *rapid.T) { drawWorld(t).run(Config{}) })
 }
 
 // TestHubKeepsItsPromisesWithinBounds does the same with bounds so small that
 // they are always in the way: then gaps are allowed, but only honest ones.
 func TestHubKeepsItsPromisesWithinBounds(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(t)
+		w := drawWorld(t)
 		w.trimmed = true // as far as the clients can tell
 		w.run(Config{
 			MemberMessages: w.pick(1, 6),
@@ -663,26 +669,33 @@ func TestHubKeepsItsPromisesWithinBounds(t *testing.T) {
 func TestBrokenRulesAreSeen(t *testing.T) {
 	for _, b := range []Break{BreakResend, BreakDouble, BreakReplay} {
 		t.Run(string(b), func(t *testing.T) {
-			seen, runs := 0, 0
-			rapid.Check(t, func(t *rapid.T) {
-				runs++
-				defer func() {
-					if e := recover(); e != nil {
-						if _, ok := e.(broken); !ok {
-							panic(e)
-						}
-						seen++
-					}
-				}()
-				w := newWorld(t)
-				w.fail = func(format string, args ...any) { panic(broken(fmt.Sprintf(format, args...))) }
-				w.run(Config{Break: b})
-			})
-			if seen == 0 {
-				t.Errorf("%d histories without %q, and nothing was seen", runs, b)
+			// Fixed seeds: a rule is seen after 20 histories or so, and by chance
+			// only after hundreds.
+			for seed := range uint64(2000) {
+				if seenBroken(t, b, seed) {
+					return
+				}
 			}
+			t.Errorf("2000 histories without %q, and nothing was seen", b)
 		})
 	}
+}
+
+// seenBroken reports whether the checks notice a broken rule in the history of
+// a seed.
+func seenBroken(t *testing.T, b Break, seed uint64) (seen bool) {
+	defer func() {
+		if e := recover(); e != nil {
+			if _, ok := e.(broken); !ok {
+				panic(e)
+			}
+			seen = true
+		}
+	}()
+	w := newWorld(seed)
+	w.fail = func(format string, args ...any) { panic(broken(fmt.Sprintf(format, args...))) }
+	w.run(Config{Break: b})
+	return false
 }
 
 type broken string
