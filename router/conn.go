@@ -32,6 +32,7 @@ type conn struct {
 	rest   int32 // bytes of a member's frame that go before out, 0 for none
 	state  state
 	pinged bool // a ping is out, due is its deadline
+	joined bool // counted as a WebSocket
 	pushed bool // pushed back: its socket is not read until the hub says so
 }
 
@@ -291,6 +292,9 @@ func (c *conn) end() {
 // forget counts a conn out of the whole router.
 func (r *Router) forget(c *conn) {
 	r.conns.Add(-1)
+	if c.joined {
+		r.open.Add(-1)
+	}
 	if c.from != nil {
 		r.addresses.leave(c.from.ip)
 		c.from = nil

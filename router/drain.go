@@ -16,11 +16,13 @@ type drain struct {
 	total int       // how many there were to tell
 }
 
-// Drain stops accepting, answers new handshakes 503 draining, and closes the
-// conns one by one with 1012, evenly over DrainTime: clients that all came back
-// at once would only move the load. It returns when they are gone, at the
-// latest CloseTime after the last was told, and the owners have what they
-// published, for which it waits a second at most; or with ctx.
+// Drain accepts no more WebSockets and closes those that are there one by one
+// with 1012, evenly over DrainTime: clients that all came back at once would
+// only move the load. Until then new handshakes, and the health checks of a
+// balancer, are answered 503 draining; then the port is closed. It returns when
+// the clients are gone, at the latest CloseTime after the last was told, and the
+// owners have what they published, for which it waits a second at most; or with
+// ctx.
 func (r *Router) Drain(ctx context.Context) error {
 	r.draining.Store(true)
 	for _, l := range r.lanes {
@@ -28,19 +30,35 @@ func (r *Router) Drain(ctx context.Context) error {
 			return err
 		}
 	}
+	every := time.NewTicker(wheelTick / 5)
+	defer every.Stop()
+	if err := wait(ctx, every.C, func() bool { return r.open.Load() == 0 }); err != nil {
+		return err
+	}
+	for _, l := range r.lanes {
+		if err := l.ask(ctx, l.shut); err != nil {
+			return err
+		}
+	}
 	if ln := r.listener.Load(); ln != nil {
 		(*ln).Close() // so that who comes now is refused at once, and tries another
 	}
-	every := time.NewTicker(wheelTick / 5)
-	defer every.Stop()
-	for r.conns.Load() > 0 {
+	if err := wait(ctx, every.C, func() bool { return r.conns.Load() == 0 }); err != nil {
+		return err
+	}
+	return r.awaitOwners(ctx, every.C)
+}
+
+// wait returns when done says so, or with ctx.
+func wait(ctx context.Context, every <-chan time.Time, done func() bool) error {
+	for !done() {
 		select {
-		case <-every.C:
+		case <-every:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	return r.awaitOwners(ctx, every.C)
+	return nil
 }
 
 // ownersTime bounds how long a drained router waits for acknowledgements.
@@ -73,11 +91,20 @@ func (r *Router) awaitOwners(ctx context.Context, every <-chan time.Time) error 
 }
 
 func (l *lane) startDrain() {
-	l.loop.StopListening()
 	l.leaving = append([]*conn(nil), l.conns...)
 	rand.Shuffle(len(l.leaving), func(i, j int) { l.leaving[i], l.leaving[j] = l.leaving[j], l.leaving[i] })
 	l.drain = drain{began: l.loop.Now(), total: len(l.leaving)}
 	l.drainTick(l.loop.Now())
+}
+
+// shut accepts no more sockets and ends those that have asked nothing.
+func (l *lane) shut() {
+	l.loop.StopListening()
+	for i := len(l.conns) - 1; i >= 0; i-- {
+		if c := l.conns[i]; c.state == stateRequest {
+			c.end()
+		}
+	}
 }
 
 // drainTick tells those whose turn has come. The order is random, so the time
@@ -96,21 +123,20 @@ func (l *lane) drainTick(now time.Time) {
 		l.leaving = l.leaving[:len(l.leaving)-1]
 		c.leave()
 	}
-	if stay == 0 { // those who were half-way in
+	if stay == 0 { // those who were half-way in when it began
 		for i := len(l.conns) - 1; i >= 0; i-- {
 			l.conns[i].leave()
 		}
 	}
 }
 
-// leave tells a conn to go elsewhere, once.
+// leave tells a conn to go elsewhere, once. One that has not asked anything yet
+// is told when it does.
 func (c *conn) leave() {
 	switch c.state {
 	case stateOpen:
 		c.lane.counters.Drained++
 		c.close(websocket.CloseRestart, "draining: this router is shutting down, come back through another")
-	case stateRequest:
-		c.end()
 	case stateJoining:
 		c.lane.hub.Leave(&c.member, c.lane.loop.Now())
 		c.refuse(websocket.ErrDraining)

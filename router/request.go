@@ -193,7 +193,8 @@ func (s *sink) Joined(m *hub.Member, first []byte) {
 		c.out = bytes.Clone(b[n:])
 	}
 	s.scratch = b[:0]
-	c.state, c.opening = stateOpen, nil
+	c.state, c.opening, c.joined = stateOpen, nil, true
+	s.router.open.Add(1)
 	s.counters.Upgraded++
 	// The first ping comes early for some, so that those who arrive together
 	// are not pinged together for ever.

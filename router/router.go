@@ -50,6 +50,7 @@ type Router struct {
 	lanes  []*lane
 
 	listener atomic.Pointer[net.Listener]
+	open     atomic.Int64 // WebSockets, until their sockets are closed
 	conns    atomic.Int64 // open sockets of clients, upgraded or not
 	links    atomic.Int64 // links to shards
 	ids      atomic.Uint64

@@ -44,9 +44,10 @@ func TestDrain(t *testing.T) {
 		if body, _ := io.ReadAll(resp.Body); resp.StatusCode != 503 || !strings.Contains(string(body), "draining") {
 			t.Errorf("healthz of a draining router: %s %q", resp.Status, body)
 		}
-		if c, err := w.net.Host(clientIP).DialContext(t.Context(), r2.Addresses().Listen); err == nil {
-			c.Close()
-			t.Error("a draining router still accepts")
+		fresh := w.dial("r2")
+		fresh.send([]byte(rfc6455.Request("/ws?room=a")))
+		if resp := fresh.response(); resp.StatusCode != 503 || resp.Header.Get("Retry-After") == "" {
+			t.Errorf("handshake of a conn that came while draining: %s %v", resp.Status, resp.Header)
 		}
 		var ends []time.Duration
 		for _, m := range members {
@@ -64,6 +65,10 @@ func TestDrain(t *testing.T) {
 		silent.closed(0, time.Second)
 		<-r2.ended
 		took(t, "run returned", began, time.Now(), 19*time.Second, 23*time.Second)
+		if c, err := w.net.Host(clientIP).DialContext(t.Context(), r2.Addresses().Listen); err == nil {
+			c.Close()
+			t.Error("a drained router still accepts")
+		}
 		stays.say("x")
 		if got := stays.take(); len(got) != 1 {
 			t.Errorf("the other router's client heard %q", got)
