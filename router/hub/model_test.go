@@ -76,7 +76,6 @@ type client struct {
 }
 
 type world struct {
-	t       *rapid.T
 	chance  *rand.Rand                       // drawn once: rapid's own integers keep to the small ones
 	fail    func(format string, args ...any) // does not return
 	h       *Hub
