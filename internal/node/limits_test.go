@@ -39,8 +39,8 @@ func TestHandshakeTimeIsAbsolute(t *testing.T) {
 			slow.Write([]byte(rfc6455.Request("/ws?room=a")[i : i+1]))
 			time.Sleep(time.Second)
 		}
-		took(t, "slow one closed", began, slow.closed(0, time.Second), 5*time.Second, 5*time.Second)
-		took(t, "silent one closed", began, silent.closed(0, time.Second), 5*time.Second, 5*time.Second)
+		took(t, "slow one closed", began, slow.closed(0, time.Second), 4750*time.Millisecond, 5250*time.Millisecond)
+		took(t, "silent one closed", began, silent.closed(0, time.Second), 4750*time.Millisecond, 5250*time.Millisecond)
 	})
 }
 
