@@ -52,7 +52,7 @@ func TestJoinWaitsForAnOwner(t *testing.T) {
 		if resp.StatusCode != 503 || !strings.Contains(body, `"unavailable"`) || resp.Header.Get("Retry-After") == "" {
 			t.Errorf("answer %s %v %q", resp.Status, resp.Header, body)
 		}
-		took(t, "answer", began, time.Now(), 10*time.Second, 10*time.Second)
+		took(t, "answer", began, time.Now(), 10*time.Second, 11*time.Second)
 
 		// One that comes before the shard is served when it is there.
 		time.AfterFunc(5*time.Second, func() { w.shard("s1", 1, shard.Config{}) })
@@ -108,7 +108,7 @@ func TestMessageTime(t *testing.T) {
 			trickles.Write(frame[i : i+1])
 			time.Sleep(time.Second)
 		}
-		took(t, "stuck one closed", began, stuck.closed(1008, time.Second), 10*time.Second, 10*time.Second)
+		took(t, "stuck one closed", began, stuck.closed(1008, time.Second), 10*time.Second, 11*time.Second)
 		took(t, "trickling one closed", began, trickles.closed(1008, time.Second), 10*time.Second, 11*time.Second)
 		time.Sleep(time.Minute)
 		if done.hears(strings.Repeat("x", 100)); !done.lives() {
