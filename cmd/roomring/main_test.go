@@ -271,7 +271,10 @@ func TestBenchFailsWhenConnsDoNotStay(t *testing.T) {
 	defer h.Close()
 	url := "ws" + strings.TrimPrefix(h.URL, "http") + "/{room}"
 	out, errs, code := command(t.Context(), "bench", "idle", "--rooms=1", "--members=2", "--for=10ms", "--url", url)
-	if code != process.Failed || !strings.Contains(out, "2 ended early") || errs != "roomring: the server failed the check\n" {
+	// A close may come so early that the conn never counts as open; either way it is told.
+	late := strings.Contains(out, "ended early") && errs == "roomring: the server failed the check\n"
+	early := strings.Contains(errs, `closed by the server with 4008 "slow"`)
+	if code != process.Failed || !late && !early {
 		t.Errorf("code %d\n%s%s", code, out, errs)
 	}
 }
