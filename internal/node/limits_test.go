@@ -427,3 +427,16 @@ func TestPlainHTTP(t *testing.T) {
 		}
 	})
 }
+
+// Behind our last words only so much is read and thrown away: who shouts on is
+// pushed back until the port closes.
+func TestShoutingAfterTheEnd(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(1, 1)
+		c := w.dial("r1")
+		c.Write([]byte("GET /nothing HTTP/1.1\r\nHost: a\r\n\r\n"))
+		if n, err := c.Write(make([]byte, 16<<20)); err == nil || n > 1<<20 {
+			t.Errorf("%d bytes were taken after the answer, %v", n, err)
+		}
+	})
+}
