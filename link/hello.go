@@ -103,7 +103,8 @@ func cutShort(b []byte) (field, rest []byte, ok bool) {
 	if len(b) == 0 || len(b) < 1+int(b[0]) {
 		return nil, nil, false
 	}
-	return b[1 : 1+b[0]], b[1+b[0]:], true
+	end := 1 + int(b[0]) // an int: 255 and one is 0 in a byte
+	return b[1:end], b[end:], true
 }
 
 // Answer is the acceptor's Hello with its proof; Proof is empty or 32 bytes.

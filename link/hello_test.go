@@ -450,6 +450,7 @@ func FuzzHello(f *testing.F) {
 	f.Add(AppendAnswer(nil, &Answer{Proof: make([]byte, proofSize), Hello: h})[proto.HeaderSize:])
 	f.Add(AppendProof(nil, nil)[proto.HeaderSize:])
 	f.Add(AppendRefuse(nil, refuse(ReasonKey, "x"))[proto.HeaderSize:])
+	f.Add(bytes.Repeat([]byte{255}, 256)) // the longest field there can be
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > maxHello {
 			return
