@@ -5,7 +5,7 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 SEEDS ?= 1000
 
-.PHONY: build test race lint fuzz sim hardening interop cross bench ci
+.PHONY: build test race lint fuzz sim council hardening figures interop cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -31,8 +31,14 @@ fuzz: ## each fuzz test for FUZZTIME, a time or a number of runs
 sim: ## SEEDS seeded histories of routers and shards
 	$(GO) test ./internal/sim -run TestSeeds -count 1 -seeds $(SEEDS) -v
 
+council: ## SEEDS seeded histories of voters, splits and deaths
+	$(GO) test ./internal/sim/council -run TestSeeds -count 1 -seeds $(SEEDS) -v -timeout 30m
+
 hardening: ## rows of the hardening table that take time; prints figures
 	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m
+
+figures: ## faults of the register, as often as its promises say; prints times
+	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader' -count 1 -figures -parallel 1 -v -timeout 20m
 
 interop: ## WebSocket clients that nobody here wrote
 	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...

@@ -25,9 +25,22 @@ type Source interface {
 	// asker is gone, after RoomTimeout, or when the server stops.
 	Room(ctx context.Context, name string) (RoomDocument, error)
 
+	// Forget has the cluster take an operator's word that a run of a node is
+	// dead for good. node is the name of a run, or an id, which stands for the
+	// run of that id that does not live; its form has been checked. When it
+	// returns without an error, the Table says so. A *Refusal says why not:
+	// UnknownNode, AliveNode, AmbiguousNode, NoMajority. ctx ends like Room's,
+	// but after ChangeTimeout: the change may then still take effect.
+	Forget(ctx context.Context, node string) (ForgetDocument, error)
+
+	// Recover founds the cluster anew, in its next generation, from the Tables
+	// of all nodes that can be reached; it returns once it is founded. A
+	// *Refusal says why not: HasMajority, NoTable. ctx is like Forget's.
+	Recover(ctx context.Context) (RecoverDocument, error)
+
 	// Ready says whether the node should get work, with reasons of one word
-	// each ("no_majority"). A ready node may have reasons too: they are
-	// warnings.
+	// each (ReasonNoMajority and the like). A ready node may have reasons
+	// too: they are warnings.
 	Ready() (ok bool, reasons []string)
 
 	// Health says whether the process is worth keeping; reason is for people

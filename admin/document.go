@@ -45,33 +45,37 @@ type healthDocument struct {
 
 // readyDocument is the answer of /readyz.
 type readyDocument struct {
-	Ready   bool     `json:"ready"`
-	Reasons []string `json:"reasons"`
+	Ready    bool              `json:"ready"`
+	Reasons  []string          `json:"reasons"`
+	Messages map[string]string `json:"messages"` // a sentence per reason, for people
 }
 
-// fault is an answer other than 2xx, in the shape of the client port's errors.
-type fault struct {
-	status  int
-	code    string
-	message string
+// ForgetDocument is the answer of /v1/forget.
+type ForgetDocument struct {
+	Node proto.NodeName `json:"node"` // the run that counts as dead now
 }
 
-func (f *fault) Error() string { return f.message }
+// RecoverDocument is the answer of /v1/recover.
+type RecoverDocument struct {
+	Generation uint32           `json:"generation"` // of the cluster as it is founded now
+	Kept       int              `json:"kept"`       // partitions that keep their owner, and their rooms
+	Reset      int              `json:"reset"`      // partitions whose rooms begin anew
+	Nodes      []proto.NodeName `json:"nodes"`      // whose copies of the Table were gathered, sorted
+}
 
-// MarshalJSON writes {"error":{"code","message"}}.
-func (f *fault) MarshalJSON() ([]byte, error) {
-	type inner struct {
-		Code    string `json:"code"`
-		Message string `json:"message"`
+// filled has an empty list where d has none.
+func (d RecoverDocument) filled() RecoverDocument {
+	if d.Nodes == nil {
+		d.Nodes = []proto.NodeName{}
 	}
-	return json.Marshal(map[string]inner{"error": {f.code, f.message}})
+	return d
 }
 
-// writeFault answers with f and ends the conn: whatever body the request had
+// writeRefusal answers with f and ends the conn: whatever body the request had
 // need not be read.
-func writeFault(w http.ResponseWriter, f *fault) {
+func writeRefusal(w http.ResponseWriter, f *Refusal) {
 	w.Header().Set("Connection", "close")
-	writeJSON(w, f.status, f)
+	writeJSON(w, f.Status, f)
 }
 
 // writeJSON answers with a whole document, or with 500 when it cannot be

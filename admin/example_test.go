@@ -20,6 +20,14 @@ func (node) Room(_ context.Context, name string) (admin.RoomDocument, error) {
 	return admin.RoomDocument{}, &proto.Error{Code: proto.NotFound, Op: "room"}
 }
 
+func (node) Forget(_ context.Context, name string) (admin.ForgetDocument, error) {
+	return admin.ForgetDocument{}, admin.UnknownNode(name)
+}
+
+func (node) Recover(context.Context) (admin.RecoverDocument, error) {
+	return admin.RecoverDocument{}, admin.HasMajority("s1/0123456789abc")
+}
+
 // A server is made from what the node knows; Run then serves a listener.
 func Example() {
 	s, err := admin.New(admin.Config{Listen: "127.0.0.1:8001", Source: node{}})
@@ -36,7 +44,7 @@ func Example() {
 	}
 	// Output:
 	// 200 {"cluster":"example","settled":true}
-	// 503 {"ready":false,"reasons":["no_links"]}
+	// 503 {"ready":false,"reasons":["no_links"],"messages":{"no_links":"no shard is linked"}}
 	// 404 {"error":{"code":"not_found","message":"no such room"}}
 }
 

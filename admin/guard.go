@@ -44,14 +44,14 @@ const (
 )
 
 var (
-	errHost   = &fault{http.StatusForbidden, "forbidden_host", "this port is asked by a loopback address or as localhost only"}
-	errOrigin = &fault{http.StatusForbidden, "forbidden_origin", "pages of other origins may not ask this port"}
-	errToken  = &fault{http.StatusUnauthorized, "unauthorized", "a bearer token is needed"}
-	errAccess = &fault{http.StatusForbidden, "forbidden", "this token may only read"}
+	errHost   = &Refusal{http.StatusForbidden, "forbidden_host", "this port is asked by a loopback address or as localhost only"}
+	errOrigin = &Refusal{http.StatusForbidden, "forbidden_origin", "pages of other origins may not ask this port"}
+	errToken  = &Refusal{http.StatusUnauthorized, "unauthorized", "a bearer token is needed"}
+	errAccess = &Refusal{http.StatusForbidden, "forbidden", "this token may only read"}
 )
 
 // place refuses requests that come from a page of another site.
-func (g *guard) place(r *http.Request) *fault {
+func (g *guard) place(r *http.Request) *Refusal {
 	if g.hosts != nil && !g.knows(r.Host) {
 		return errHost
 	}

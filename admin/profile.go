@@ -38,7 +38,7 @@ func profile(w http.ResponseWriter, r *http.Request, serve http.HandlerFunc) err
 	if v := q.Get("seconds"); v != "" {
 		n, err := strconv.ParseFloat(v, 64)
 		if err != nil || !(n >= 0 && n <= MaxProfile.Seconds()) {
-			return &fault{http.StatusBadRequest, "bad_request", "seconds: want 0 to " + strconv.Itoa(int(MaxProfile.Seconds()))}
+			return &Refusal{http.StatusBadRequest, "bad_request", "seconds: want 0 to " + strconv.Itoa(int(MaxProfile.Seconds()))}
 		}
 	}
 	serve(w, r)

@@ -24,6 +24,9 @@ type route struct {
 // reading is the methods of a question.
 var reading = []string{http.MethodGet, http.MethodHead}
 
+// writing is the method of a change.
+var writing = []string{http.MethodPost}
+
 // roomPrefix is followed by a percent-encoded room name.
 const roomPrefix = "/v1/rooms/"
 
@@ -34,6 +37,8 @@ func (s *Server) table() map[string]*route {
 		"/v1/ring":                {methods: reading, serve: s.ring},
 		"/v1/room":                {methods: reading, serve: s.roomByQuery},
 		roomPrefix:                {methods: reading, serve: s.roomByPath},
+		"/v1/forget":              {methods: writing, full: true, serve: s.forgetNode},
+		"/v1/recover":             {methods: writing, full: true, serve: s.recoverCluster},
 		"/metrics":                {methods: reading, serve: s.metrics()},
 		"/healthz":                {methods: reading, open: true, serve: s.health},
 		"/readyz":                 {methods: reading, open: true, serve: s.ready},
@@ -55,10 +60,10 @@ func (s *Server) find(path string) *route {
 }
 
 var (
-	errPath     = &fault{http.StatusNotFound, "not_found", "no such path"}
-	errMethod   = &fault{http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"}
-	errBody     = &fault{http.StatusRequestEntityTooLarge, "body_too_large", "the request's body is too large"}
-	errInternal = &fault{http.StatusInternalServerError, "internal", "the node could not answer; its log has more"}
+	errPath     = &Refusal{http.StatusNotFound, "not_found", "no such path"}
+	errMethod   = &Refusal{http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"}
+	errBody     = &Refusal{http.StatusRequestEntityTooLarge, "body_too_large", "the request's body is too large"}
+	errInternal = &Refusal{http.StatusInternalServerError, "internal", "the node could not answer; its log has more"}
 )
 
 // serve is every request's way: headers, guards, route, answer.
@@ -70,7 +75,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		f = s.explain(r, route.serve(w, r))
 	}
 	if f != nil {
-		writeFault(w, f)
+		writeRefusal(w, f)
 	}
 }
 
@@ -86,7 +91,7 @@ func secure(h http.Header) {
 
 // admit finds the route of a request that may be answered. Without a token one
 // does not learn which paths there are.
-func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *fault) {
+func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *Refusal) {
 	if f := s.guard.place(r); f != nil {
 		return nil, f
 	}
@@ -115,8 +120,8 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *fault) 
 
 // explain makes an error of a route an answer; what the asker cannot mend goes
 // to the log.
-func (s *Server) explain(r *http.Request, err error) *fault {
-	var f *fault
+func (s *Server) explain(r *http.Request, err error) *Refusal {
+	var f *Refusal
 	var p *proto.Error
 	var size *http.MaxBytesError
 	switch {
@@ -127,9 +132,9 @@ func (s *Server) explain(r *http.Request, err error) *fault {
 	case errors.As(err, &size):
 		return errBody
 	case errors.As(err, &p) && codeStatus[p.Code] != 0:
-		return &fault{codeStatus[p.Code], p.Code.String(), codeMessage[p.Code]}
+		return &Refusal{codeStatus[p.Code], p.Code.String(), codeMessage[p.Code]}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return &fault{http.StatusServiceUnavailable, proto.Unavailable.String(), codeMessage[proto.Unavailable]}
+		return &Refusal{http.StatusServiceUnavailable, proto.Unavailable.String(), codeMessage[proto.Unavailable]}
 	}
 	s.log.Warn("admin request failed", zap.String("path", r.URL.Path), zap.Error(err))
 	return errInternal
@@ -161,7 +166,7 @@ func (s *Server) contain(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	s.log.Error("admin request panicked", zap.String("path", r.URL.Path), zap.Any("panic", p), zap.Stack("stack"))
-	writeFault(w, errInternal)
+	writeRefusal(w, errInternal)
 }
 
 func (s *Server) ring(w http.ResponseWriter, r *http.Request) error {
@@ -175,7 +180,7 @@ func (s *Server) ring(w http.ResponseWriter, r *http.Request) error {
 	case len(v) == 1 && v[0] == "0":
 		withTable = false
 	default:
-		return &fault{http.StatusBadRequest, "bad_request", "table: want 0 or 1, once"}
+		return &Refusal{http.StatusBadRequest, "bad_request", "table: want 0 or 1, once"}
 	}
 	writeJSON(w, http.StatusOK, s.config.Source.Ring(withTable))
 	return nil
@@ -187,7 +192,7 @@ func (s *Server) roomByQuery(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(q["room"]) != 1 {
-		return &fault{http.StatusBadRequest, "bad_room", "want room=NAME, once"}
+		return &Refusal{http.StatusBadRequest, "bad_room", "want room=NAME, once"}
 	}
 	return s.room(w, r, q["room"][0])
 }
@@ -197,14 +202,14 @@ func (s *Server) roomByQuery(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) roomByPath(w http.ResponseWriter, r *http.Request) error {
 	name, err := url.PathUnescape(strings.TrimPrefix(r.URL.EscapedPath(), roomPrefix))
 	if err != nil {
-		return &fault{http.StatusBadRequest, "bad_request", "the path is not percent-encoded"}
+		return &Refusal{http.StatusBadRequest, "bad_request", "the path is not percent-encoded"}
 	}
 	return s.room(w, r, name)
 }
 
 func (s *Server) room(w http.ResponseWriter, r *http.Request, name string) error {
 	if err := proto.CheckRoom(name); err != nil {
-		return &fault{http.StatusBadRequest, "bad_room", err.Error()}
+		return &Refusal{http.StatusBadRequest, "bad_room", err.Error()}
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
 	defer cancel()
@@ -224,7 +229,7 @@ func (s *Server) health(w http.ResponseWriter, _ *http.Request) error {
 
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) error {
 	ok, reasons := s.config.Source.Ready()
-	writeJSON(w, healthStatus(ok), readyDocument{ok, append([]string{}, reasons...)})
+	writeJSON(w, healthStatus(ok), readyDocument{ok, append([]string{}, reasons...), sentences(reasons)})
 	return nil
 }
 
@@ -239,7 +244,7 @@ func healthStatus(ok bool) int {
 func query(r *http.Request) (url.Values, error) {
 	q, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return nil, &fault{http.StatusBadRequest, "bad_request", "the query is not form-encoded"}
+		return nil, &Refusal{http.StatusBadRequest, "bad_request", "the query is not form-encoded"}
 	}
 	return q, nil
 }

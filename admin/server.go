@@ -37,6 +37,9 @@ const (
 	// RoomTimeout is how long a question about a room may take.
 	RoomTimeout = 5 * time.Second
 
+	// ChangeTimeout is how long a change may take.
+	ChangeTimeout = 10 * time.Second
+
 	// stopTimeout is how long answers under way may take once Run shall end.
 	stopTimeout = 500 * time.Millisecond
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,8 +24,8 @@ const (
 	maxInbox = 8 << 20
 )
 
-// Config says who this node is and how it reaches the others. Self.Name, Self.Role, Membership and
-// Send have no default.
+// Config says who this node is and how it reaches the others. Self.Name, Self.Role, Membership,
+// Register and Send have no default.
 type Config struct {
 	// Self is this node as the Membership shows it to others.
 	Self Node
@@ -34,6 +35,9 @@ type Config struct {
 
 	// Membership knows who is there. Run runs it.
 	Membership Membership
+
+	// Register keeps the Table. Run runs it.
+	Register Register
 
 	// Seeded says that there are other nodes to join. It raises BootstrapExpect's
 	// default, and makes a founder listen for a moment first.
@@ -65,9 +69,11 @@ type Cluster struct {
 	cfg Config
 
 	// Swapped by Run, loaded by everybody.
-	view  atomic.Pointer[View]
-	ring  atomic.Pointer[Ring]
-	table atomic.Pointer[Table]
+	view   atomic.Pointer[View]
+	ring   atomic.Pointer[Ring]
+	table  atomic.Pointer[Table]
+	stance atomic.Pointer[Stance]
+	probes atomic.Pointer[[]Probe]
 
 	draining atomic.Bool
 	wake     chan struct{} // one slot: the inbox has something, or draining began
@@ -82,6 +88,14 @@ type Cluster struct {
 	// Owned by Run.
 	keeper *Keeper
 	said   Announced
+}
+
+// Stance is where a node stands towards the register.
+type Stance struct {
+	Founding proto.Founding // what this node belongs to, zero while it knows none
+	Leader   proto.NodeName // who leads, "" when nobody has been heard of for 3 s: the Table cannot change
+	Leading  bool           // this node leads
+	Relieved bool           // this node may go: it does not vote, or nobody else could
 }
 
 // Stats counts what happened since New.
@@ -99,6 +113,9 @@ type event struct {
 	body []byte
 	row  proto.Partition
 	term proto.Term
+	end  LinkEnd
+	fate Fate
+	do   func(now time.Time)
 }
 
 type eventKind uint8
@@ -108,6 +125,8 @@ const (
 	linkDown
 	frameCame
 	tableNeeded
+	fateFound
+	call
 )
 
 // New checks the Config and returns a Cluster that sees nobody yet. It starts nothing.
@@ -118,8 +137,8 @@ func New(cfg Config) (*Cluster, error) {
 	switch {
 	case cfg.Self.Role != proto.RoleRouter && cfg.Self.Role != proto.RoleShard:
 		return nil, fmt.Errorf("new cluster: unknown %v", cfg.Self.Role)
-	case cfg.Membership == nil || cfg.Send == nil:
-		return nil, errors.New("new cluster: Membership and Send must be set")
+	case cfg.Membership == nil || cfg.Register == nil || cfg.Send == nil:
+		return nil, errors.New("new cluster: Membership, Register and Send must be set")
 	}
 	if cfg.BootstrapExpect <= 0 && cfg.Seeded {
 		cfg.BootstrapExpect = 3
@@ -144,8 +163,8 @@ func New(cfg Config) (*Cluster, error) {
 			Logger:     cfg.Logger,
 		}),
 	}
-	c.view.Store(c.keeper.View())
-	c.ring.Store(c.keeper.Ring())
+	c.keeper.SetRegister(time.Now(), cfg.Register.Status())
+	c.swap()
 	return c, nil
 }
 
@@ -161,12 +180,27 @@ func (c *Cluster) Table() *Table { return c.table.Load() }
 // Stats returns the counters.
 func (c *Cluster) Stats() *Stats { return &c.stats }
 
-// Instance returns the cluster that this node belongs to, zero until it learned the Table.
-func (c *Cluster) Instance() proto.Instance {
-	if t := c.Table(); t != nil {
-		return t.Instance
+// Stance returns where this node stands towards the register.
+func (c *Cluster) Stance() Stance { return *c.stance.Load() }
+
+// Founding returns which founding of which cluster this node belongs to, zero while it knows none.
+func (c *Cluster) Founding() proto.Founding { return c.Stance().Founding }
+
+// Instance returns the cluster that this node belongs to, zero while it knows none.
+func (c *Cluster) Instance() proto.Instance { return c.Founding().Instance }
+
+// Probes returns the nodes whose address is to be asked who is there, a few times a second as long as
+// they are in it. SetFate is told.
+func (c *Cluster) Probes() []Probe { return *c.probes.Load() }
+
+// Voter returns the living node that votes under the name, and where it accepts links.
+func (c *Cluster) Voter(voter proto.NodeName) (Probe, bool) {
+	for _, n := range c.View().Nodes() {
+		if n.Voter == voter && n.Lives() {
+			return Probe{n.Name, n.Addresses.Link}, true
+		}
 	}
-	return proto.Instance{}
+	return Probe{}, false
 }
 
 // Outnumbered reports whether more nodes of another instance are seen than of this node's: then it
@@ -181,7 +215,7 @@ func (c *Cluster) SingleCopy() int { return SingleCopy(c.View(), c.Table()) }
 
 // Describe returns the answer of /v1/ring; withTable false leaves its rows out.
 func (c *Cluster) Describe(withTable bool) RingDocument {
-	return Describe(c.cfg.Name, c.cfg.Partitions, c.View(), c.Ring(), c.Table(), withTable)
+	return Describe(c.cfg.Name, c.cfg.Partitions, c.View(), c.Ring(), c.Table(), c.Stance().Leader, withTable)
 }
 
 // Watch returns a channel that receives a value after View, Ring or Table changed, several changes
@@ -201,10 +235,17 @@ func (c *Cluster) Watch() (changed <-chan struct{}, stop func()) {
 // LinkUp tells that a link to the node is open. Every LinkUp is followed by one LinkDown at most.
 func (c *Cluster) LinkUp(to proto.NodeName) { c.post(event{kind: linkUp, node: to}) }
 
-// LinkDown tells that a link to the node is gone.
-func (c *Cluster) LinkDown(to proto.NodeName) { c.post(event{kind: linkDown, node: to}) }
+// LinkDown tells that a link to the node is gone, and how it ended.
+func (c *Cluster) LinkDown(to proto.NodeName, end LinkEnd) {
+	c.post(event{kind: linkDown, node: to, end: end})
+}
 
-// HandleFrame takes a Table, Delta, TableGet or Version frame that came over a link. It copies body
+// SetFate tells what a probe of a node found out.
+func (c *Cluster) SetFate(name proto.NodeName, fate Fate) {
+	c.post(event{kind: fateFound, node: name, fate: fate})
+}
+
+// HandleFrame takes a frame from FrameTable to FrameAgree that came over a link. It copies body
 // and does not block.
 func (c *Cluster) HandleFrame(from proto.NodeName, typ proto.FrameType, body []byte) {
 	c.post(event{kind: frameCame, node: from, typ: typ, body: append([]byte(nil), body...)})
@@ -221,6 +262,66 @@ func (c *Cluster) NeedTable(p proto.Partition, term proto.Term) {
 func (c *Cluster) Drain() {
 	c.draining.Store(true)
 	c.poke()
+}
+
+// Forget makes it known that a run of a node is dead for good, on an operator's word, and waits until
+// that is written down or ctx ends. Only the leader can do it (ErrNotLeading); others fail with
+// ErrUnknown or ErrAlive. name is a whole node name, or an id whose dead run is meant.
+func (c *Cluster) Forget(ctx context.Context, name string) (proto.NodeName, error) {
+	var run proto.NodeName
+	err := c.ask(ctx, func(now time.Time) (err error) {
+		run, err = c.keeper.Forget(now, name)
+		return err
+	})
+	if err != nil {
+		return run, err
+	}
+	return run, c.wait(ctx, func() bool {
+		t := c.Table()
+		return t != nil && (slices.Contains(t.Forgotten, run) || !namedBy(t.Rows())[run])
+	})
+}
+
+// Recover founds the cluster anew when the majority of its voters is lost for good, and waits until
+// that is done or ctx ends. It returns the Tables before and after.
+func (c *Cluster) Recover(ctx context.Context) (before, after *Table, err error) {
+	if err := c.ask(ctx, c.recover); err != nil {
+		return nil, nil, err
+	}
+	before = c.Table()
+	err = c.wait(ctx, func() bool {
+		after = c.Table()
+		return after.Founding().Generation > before.Founding().Generation
+	})
+	return before, after, err
+}
+
+func (c *Cluster) recover(now time.Time) error { return c.keeper.Recover(now) }
+
+// ask has the keeper's goroutine answer.
+func (c *Cluster) ask(ctx context.Context, f func(now time.Time) error) error {
+	answer := make(chan error, 1)
+	c.post(event{kind: call, do: func(now time.Time) { answer <- f(now) }})
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// wait waits until View, Ring or Table are such that done says so.
+func (c *Cluster) wait(ctx context.Context, done func() bool) error {
+	changed, stop := c.Watch()
+	defer stop()
+	for !done() {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // post queues an event. Links that come and go are never dropped: there are as many as links.
@@ -270,6 +371,12 @@ func (c *Cluster) Run(ctx context.Context) error {
 		}
 		return ctx.Err()
 	})
+	g.Go(func() error {
+		if err := c.cfg.Register.Run(ctx); err != nil {
+			return fmt.Errorf("run register: %w", err)
+		}
+		return ctx.Err()
+	})
 	g.Go(func() error { return c.loop(ctx) })
 	return g.Wait()
 }
@@ -285,6 +392,8 @@ func (c *Cluster) loop(ctx context.Context) error {
 			return ctx.Err()
 		case <-c.cfg.Membership.Changed():
 			c.keeper.SetNodes(time.Now(), c.cfg.Membership.Nodes())
+		case <-c.cfg.Register.Changed():
+			c.keeper.SetRegister(time.Now(), c.cfg.Register.Status())
 		case <-c.wake:
 			c.handle(time.Now())
 		case <-tick.C:
@@ -304,7 +413,11 @@ func (c *Cluster) handle(now time.Time) {
 		case linkUp:
 			c.keeper.LinkUp(now, e.node)
 		case linkDown:
-			c.keeper.LinkDown(now, e.node)
+			c.keeper.LinkDown(now, e.node, e.end)
+		case fateFound:
+			c.keeper.SetFate(now, e.node, e.fate)
+		case call:
+			e.do(now)
 		case tableNeeded:
 			c.keeper.NeedTable(now, e.row, e.term)
 		case frameCame:
@@ -330,20 +443,33 @@ func (c *Cluster) carryOut() {
 		}
 		c.mu.Unlock()
 	}
-	if say := (Announced{Instance: c.keeper.Instance(), Draining: c.draining.Load()}); say != c.said {
+	if say := (Announced{Instance: c.keeper.Instance(), Voter: c.cfg.Register.Status().Voter, Draining: c.draining.Load()}); say != c.said {
 		c.said = say
 		c.cfg.Membership.Announce(say)
 	}
 	for _, s := range c.keeper.Take() {
 		c.cfg.Send(s.To, s.Frame)
 	}
+	for _, i := range c.keeper.Orders() {
+		c.cfg.Register.Do(i.Order, func(err error) {
+			c.post(event{kind: call, do: func(now time.Time) {
+				c.keeper.SetRegister(now, c.cfg.Register.Status())
+				c.keeper.Done(now, i.Number, err)
+			}})
+		})
+	}
 }
 
 func (c *Cluster) swap() bool {
 	k := c.keeper
-	if c.View() == k.View() && c.Ring() == k.Ring() && c.Table() == k.Table() {
+	probes := k.Probes()
+	c.probes.Store(&probes)
+	stance := k.Stance(time.Now())
+	was := c.stance.Load()
+	if was != nil && *was == stance && c.View() == k.View() && c.Ring() == k.Ring() && c.Table() == k.Table() {
 		return false
 	}
+	c.stance.Store(&stance)
 	c.view.Store(k.View())
 	c.ring.Store(k.Ring())
 	c.table.Store(k.Table())

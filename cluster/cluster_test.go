@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -33,6 +34,9 @@ func newMesh() *mesh {
 func (m *mesh) send(from, to proto.NodeName, frame []byte) {
 	m.mu.Lock()
 	n, drop := m.nodes[to], m.drop
+	if m.nodes[from] == nil {
+		n = nil
+	}
 	m.mu.Unlock()
 	if typ := proto.FrameType(frame[4]); n != nil && (drop == nil || !drop(from, to, typ)) {
 		n.HandleFrame(from, typ, frame[proto.HeaderSize:])
@@ -46,6 +50,7 @@ func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, ex
 		Self:            self,
 		Name:            "test",
 		Membership:      m.dir.Join(self),
+		Register:        NewLocal(self.Name),
 		BootstrapExpect: expect,
 		Partitions:      testPartitions,
 		Send:            func(to proto.NodeName, frame []byte) { m.send(self.Name, to, frame) },
@@ -57,7 +62,7 @@ func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, ex
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
 	n := &meshNode{Cluster: c, stop: sync.OnceFunc(func() {
-		m.unlink(self.Name)
+		m.unlink(self.Name, EndLeft)
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("run = %v, want the context's error", err)
@@ -74,20 +79,24 @@ func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, ex
 	return n
 }
 
-func (m *mesh) unlink(name proto.NodeName) {
+func (m *mesh) unlink(name proto.NodeName, end LinkEnd) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	n := m.nodes[name]
+	if n == nil {
+		return
+	}
 	delete(m.nodes, name)
-	for _, other := range m.nodes {
-		other.LinkDown(name)
+	for other, o := range m.nodes {
+		o.LinkDown(name, end)
+		n.LinkDown(other, EndSilent)
 	}
 }
 
-// kill ends a node; a second later membership says that it is dead.
-func (m *mesh) kill(n *meshNode) {
+// leave ends a node that says goodbye.
+func (m *mesh) leave(n *meshNode) {
 	n.stop()
-	time.Sleep(time.Second) // of synctest's time
-	m.dir.Set(n.cfg.Self.Name, Dead)
+	m.dir.Leave(n.cfg.Self.Name)
 }
 
 func mustAgree(t *testing.T, nodes ...*meshNode) {
@@ -104,6 +113,8 @@ func mustAgree(t *testing.T, nodes ...*meshNode) {
 	}
 }
 
+// TestClusterLives: four nodes found a cluster, lose its founder, with which their only voter goes,
+// recover by themselves, and heal a delta that never came.
 func TestClusterLives(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMesh()
@@ -116,15 +127,23 @@ func TestClusterLives(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		mustAgree(t, r1, s1, s2, s3)
 		<-changed
-		if d := r1.Describe(false); d.Leader != "s1" || d.Version != 1 || d.Table != nil || d.Instance == "" || d.SingleCopy != testPartitions {
+		d := r1.Describe(false)
+		if d.Leader != "s1" || !slices.Equal(d.Voters, []string{"s1"}) || d.Table != nil || d.Instance == "" || d.SingleCopy != testPartitions {
 			t.Errorf("described as %+v", d)
 		}
+		if !s1.Stance().Leading || r1.Stance().Leading || r1.Stance().Leader != s1.cfg.Self.Name || !r1.Stance().Relieved {
+			t.Errorf("the leader stands at %+v, the router at %+v", s1.Stance(), r1.Stance())
+		}
 
-		m.kill(s1)
-		time.Sleep(100 * time.Millisecond)
+		m.leave(s1)
+		synctest.Wait()
+		if d := r1.Describe(false); d.Settled || r1.View().State(s1.cfg.Self.Name) != Dead {
+			t.Errorf("right after the founder left: %+v", d)
+		}
+		time.Sleep(leaderQuiet + 2*time.Second)
 		mustAgree(t, r1, s2, s3)
-		if d := r1.Describe(false); d.Leader != "s2" || d.Version != 2 {
-			t.Errorf("after the coordinator's death: %+v", d)
+		if d := r1.Describe(false); d.Leader != "s2" || r1.Founding().Generation != 1 || r1.Instance() != s1.Instance() {
+			t.Errorf("after the founder left: %+v", d)
 		}
 
 		m.mu.Lock()
@@ -132,7 +151,7 @@ func TestClusterLives(t *testing.T) {
 			return to == r1.cfg.Self.Name && typ == proto.FrameDelta
 		}
 		m.mu.Unlock()
-		m.kill(s3)
+		m.leave(s3)
 		time.Sleep(time.Second)
 		mustAgree(t, r1, s2)
 
@@ -140,6 +159,55 @@ func TestClusterLives(t *testing.T) {
 		synctest.Wait()
 		if state := r1.View().State(s2.cfg.Self.Name); state != Draining {
 			t.Errorf("a node that drains is %v", state)
+		}
+	})
+}
+
+// TestForgetAndRecover: what operators do waits until it is done.
+func TestForgetAndRecover(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh()
+		s1 := m.start(t, "s1", 1, proto.RoleShard, 2)
+		s2 := m.start(t, "s2", 2, proto.RoleShard, 2)
+		r1 := m.start(t, "r1", 3, proto.RoleRouter, 0)
+		time.Sleep(2 * time.Second)
+		mustAgree(t, s1, s2, r1)
+		if _, err := r1.Forget(t.Context(), "s2"); !errors.Is(err, ErrNotLeading) {
+			t.Errorf("forget on a follower: %v", err)
+		}
+		if run, err := s1.Forget(t.Context(), "s2"); !errors.Is(err, ErrAlive) || run != s2.cfg.Self.Name {
+			t.Errorf("forget a living node: %v, %v", run, err)
+		}
+		if _, _, err := s2.Recover(t.Context()); !errors.Is(err, ErrMajority) {
+			t.Errorf("recover while there is a leader: %v", err)
+		}
+
+		m.unlink(s2.cfg.Self.Name, EndSilent)
+		if run, err := s1.Forget(t.Context(), "s2"); err != nil || run != s2.cfg.Self.Name {
+			t.Errorf("forget a silent node: %v, %v", run, err)
+		}
+		time.Sleep(time.Second)
+		if owned := s1.Describe(false).Nodes; owned[1].ID != "s1" || owned[1].Owned != testPartitions {
+			t.Errorf("after an operator's word: %+v", owned)
+		}
+
+		s3 := m.start(t, "s3", 4, proto.RoleShard, 2)
+		time.Sleep(time.Second)
+		m.unlink(s1.cfg.Self.Name, EndSilent)
+		m.dir.Set(s1.cfg.Self.Name, Dead)
+		time.Sleep(leaderQuiet)
+		if _, _, err := r1.Recover(t.Context()); err == nil {
+			t.Error("a router recovered the cluster")
+		}
+		soon, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		before, after, err := s3.Recover(soon)
+		if err != nil || before.Founding().Generation != 0 || after.Founding().Generation != 1 || after.Instance != before.Instance {
+			t.Errorf("recovered from %+v to %+v, %v", before, after, err)
+		}
+		time.Sleep(time.Second)
+		if a, b := s3.Describe(true).Fingerprint, r1.Describe(true).Fingerprint; a != b || r1.Founding().Generation != 1 {
+			t.Errorf("the router holds %s, the shard %s", b, a)
 		}
 	})
 }
@@ -164,7 +232,7 @@ func TestClusterIgnoresNonsense(t *testing.T) {
 func TestInboxIsBounded(t *testing.T) {
 	m := newMesh()
 	self := Node{Name: nameA, Role: proto.RoleShard, Lanes: 1}
-	c, err := New(Config{Self: self, Membership: m.dir.Join(self), Send: func(proto.NodeName, []byte) {}})
+	c, err := New(Config{Self: self, Membership: m.dir.Join(self), Register: NewLocal(nameA), Send: func(proto.NodeName, []byte) {}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,11 +259,13 @@ func TestNewRefuses(t *testing.T) {
 	self := Node{Name: nameA, Role: proto.RoleShard}
 	member := NewDirectory().Join(self)
 	send := func(proto.NodeName, []byte) {}
+	local := NewLocal(nameA)
 	for name, cfg := range map[string]Config{
-		"no name":       {Self: Node{Role: proto.RoleShard}, Membership: member, Send: send},
-		"no role":       {Self: Node{Name: nameA}, Membership: member, Send: send},
-		"no membership": {Self: self, Send: send},
-		"no send":       {Self: self, Membership: member},
+		"no name":       {Self: Node{Role: proto.RoleShard}, Membership: member, Register: local, Send: send},
+		"no role":       {Self: Node{Name: nameA}, Membership: member, Register: local, Send: send},
+		"no membership": {Self: self, Register: local, Send: send},
+		"no register":   {Self: self, Membership: member, Send: send},
+		"no send":       {Self: self, Membership: member, Register: local},
 	} {
 		if _, err := New(cfg); err == nil {
 			t.Errorf("%s: accepted", name)

@@ -1,6 +1,9 @@
 package cluster
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -9,127 +12,294 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// Coordinating reports whether this node decides: it holds the Table and no living shard with a
-// lower name does.
-func (k *Keeper) Coordinating() bool {
-	return k.Table() != nil && k.view.Coordinator(k.Instance()) == k.cfg.Self
+const (
+	// judgeAfter is how long a new leader judges nobody by silence: one heartbeat of all links.
+	judgeAfter = 500 * time.Millisecond
+
+	// orderPatience is how long an order may take before another of its kind is given. The
+	// register tells sooner.
+	orderPatience = 5 * time.Second
+
+	// lookEvery is how often the coordinator looks through the Table when nothing has happened: time
+	// itself may have made a node silent.
+	lookEvery = 50 * time.Millisecond
+
+	// retryAfter is the wait after an order that failed.
+	retryAfter = 200 * time.Millisecond
+
+	// caughtUp is how many raft entries a learner may lack to be given its vote.
+	caughtUp = 64
+
+	// maxChanges bounds the rows of one command, so that an entry stays small.
+	maxChanges = 4096
+)
+
+// Errors of Forget.
+var (
+	ErrAlive   = errors.New("the node is alive")
+	ErrUnknown = errors.New("no such node")
+)
+
+// AmbiguousError is Forget's for an id of which several runs do not live.
+type AmbiguousError struct {
+	Runs []proto.NodeName // sorted
 }
 
-// coordinate gives partitions without a living owner a new one.
+func (e *AmbiguousError) Error() string {
+	return fmt.Sprintf("%d runs of the node do not live", len(e.Runs))
+}
+
+// lead is what a coordinator is busy with.
+type lead struct {
+	since   time.Time // when this node began to lead
+	change  pending
+	voters  pending
+	forgets []proto.NodeName // to be written into the Table
+	ring    *Ring            // of the shards in reach when that was last needed
+	looked  time.Time        // when the Table was last looked through
+	due     bool             // something happened since then
+	asked   int              // how many of forgets are in the command under way
+}
+
+// pending is an order that is under way, or the wait behind one that failed.
+type pending struct {
+	number uint64 // 0: none
+	until  time.Time
+}
+
+// free reports whether another order may be given.
+func (p *pending) free(now time.Time) bool { return !now.Before(p.until) }
+
+// Coordinating reports whether this node decides: it leads the register.
+func (k *Keeper) Coordinating() bool { return k.reg.Term != 0 }
+
+func (k *Keeper) changeLead(now time.Time, was *Status) {
+	k.lead = lead{since: now, due: true}
+	if was.Term != 0 {
+		k.leader = leader{node: k.cfg.Self, generation: was.Founding.Generation, term: was.Term, at: now}
+	}
+	if k.reg.Term != 0 {
+		k.log.Info("this node leads the register", zap.Uint64("term", k.reg.Term))
+	} else {
+		k.log.Info("this node leads the register no more", zap.Uint64("term", was.Term))
+	}
+	k.sendAll(k.Announce())
+}
+
+// mayJudge reports whether silence may be judged: a new leader gives everybody a heartbeat's time.
+func (k *Keeper) mayJudge(now time.Time) bool {
+	return k.reg.Term == 0 || now.Sub(k.lead.since) >= judgeAfter || k.cfg.Break&BreakQuiet != 0
+}
+
+// coordinate decides what the Table needs now. It decides only on the Table that its register has
+// applied, and one command at a time.
 func (k *Keeper) coordinate(now time.Time) {
-	if !k.Coordinating() {
-		clear(k.unseen)
+	if k.reg.Term == 0 || k.reg.Table == nil || k.table.Mark() != k.reg.Table.Mark() {
 		return
 	}
-	old := k.Table()
-	changes := plan.Decide(old.rows, k.verdicts(now), k.ring.Wanted)
-	if len(changes) == 0 {
+	if !k.lead.due && now.Sub(k.lead.looked) < lookEvery {
+		return // most calls are about frames that change nothing
+	}
+	k.lead.due, k.lead.looked = false, now
+	if k.lead.change.free(now) {
+		k.propose(now)
+	}
+	if k.lead.voters.free(now) {
+		k.chooseVoters(now)
+	}
+}
+
+func (k *Keeper) propose(now time.Time) {
+	t := k.table
+	verdict := func(name proto.NodeName) plan.Verdict { return k.verdict(now, name) }
+	changes := plan.Decide(t.Founding().Generation, t.rows, remember(verdict), k.inReach())
+	c := &Command{Term: k.reg.Term, Changes: changes[:min(len(changes), maxChanges)], Forget: slices.Clone(k.lead.forgets)}
+	c.Addresses = k.missingAddresses(c.Changes)
+	if c.Empty() {
 		return
 	}
-	next, err := k.reg.Propose(changes)
+	if len(changes) > 0 {
+		k.log.Info("partitions given to new owners", zap.Int("partitions", len(changes)), zap.Uint64("version", t.Version+1))
+	}
+	k.lead.asked = len(c.Forget)
+	k.lead.change = pending{k.order(Order{Kind: OrderPropose, Command: c}), now.Add(orderPatience)}
+}
+
+// inReach places partitions on the shards that this node has a link to, and on itself. The Ring may want
+// a shard that only others reach, or nobody yet: a partition without an owner cannot wait for it.
+func (k *Keeper) inReach() func(proto.Partition) proto.NodeName {
+	var ring *Ring
+	return func(p proto.Partition) proto.NodeName {
+		if ring == nil {
+			ring = k.ringOf(k.reaches, k.lead.ring)
+			k.lead.ring = ring
+		}
+		return ring.Wanted(p)
+	}
+}
+
+// reaches reports whether this node has a link to the node, or is it.
+func (k *Keeper) reaches(name proto.NodeName) bool { return name == k.cfg.Self || k.peers[name] != nil }
+
+// remember asks f once for each name: a decision must not change its mind half-way.
+func remember(f func(proto.NodeName) plan.Verdict) func(proto.NodeName) plan.Verdict {
+	known := make(map[proto.NodeName]plan.Verdict)
+	return func(name proto.NodeName) plan.Verdict {
+		v, ok := known[name]
+		if !ok {
+			v = f(name)
+			known[name] = v
+		}
+		return v
+	}
+}
+
+// missingAddresses are those of nodes that the Table names, or will, and whose address it lacks or
+// has wrong.
+func (k *Keeper) missingAddresses(changes []plan.Change) (list []Address) {
+	named := namedBy(k.table.rows)
+	for _, c := range changes {
+		named[c.Row.Owner] = true
+	}
+	for i := range k.view.nodes {
+		n := &k.view.nodes[i]
+		if link := n.Addresses.Link; named[n.Name] && link != "" && k.table.Address(n.Name) != link {
+			list = append(list, Address{n.Name, link})
+		}
+	}
+	return list
+}
+
+// chooseVoters takes the next step towards the voters that the cluster should have.
+func (k *Keeper) chooseVoters(now time.Time) {
+	servers := slices.Clone(k.reg.Servers)
+	var candidates []plan.Candidate
+	for i := range k.view.nodes {
+		n := &k.view.nodes[i]
+		if n.Voter == "" || n.Instance != k.Instance() {
+			continue
+		}
+		candidates = append(candidates, plan.Candidate{
+			Voter: n.Voter, Role: n.Role, Zone: n.Zone, Draining: n.State == Draining, Verdict: k.verdict(now, n.Name),
+		})
+		for j := range servers {
+			if servers[j].Name == n.Voter {
+				servers[j].CaughtUp = servers[j].CaughtUp || k.caughtUp(n.Name)
+			}
+		}
+	}
+	candidates = append(candidates, k.unseenVoters(now, servers, candidates)...)
+	change, ok := plan.Voters(k.reg.Voter, servers, candidates)
+	if !ok {
+		return
+	}
+	k.log.Info("voters change", zap.Stringer("step", change.Op), zap.String("voter", string(change.Name)))
+	k.lead.voters = pending{k.order(Order{Kind: orderOf[change.Op], Voter: change.Name}), now.Add(orderPatience)}
+}
+
+// unseenVoters are the servers that no node in sight votes as. They are judged by their names, which
+// are those of runs: after a restart of everything the others may be on their way back, with their logs.
+func (k *Keeper) unseenVoters(now time.Time, servers []plan.Server, seen []plan.Candidate) (unseen []plan.Candidate) {
+	for _, s := range servers {
+		if !slices.ContainsFunc(seen, func(c plan.Candidate) bool { return c.Voter == s.Name }) {
+			unseen = append(unseen, plan.Candidate{Voter: s.Name, Role: proto.RoleShard, Verdict: k.verdict(now, s.Name)})
+		}
+	}
+	return unseen
+}
+
+var orderOf = map[plan.VoterOp]OrderKind{
+	plan.AddLearner: OrderAddLearner,
+	plan.Promote:    OrderPromote,
+	plan.Remove:     OrderRemove,
+	plan.Transfer:   OrderTransfer,
+}
+
+// caughtUp reports whether a learner holds nearly all of this founding's log: what it said while it
+// followed an older one is about another log.
+func (k *Keeper) caughtUp(name proto.NodeName) bool {
+	p := k.peers[name]
+	return p != nil && p.said.Applied != 0 && p.said.founding() == k.Founding() && p.said.Applied+caughtUp >= k.reg.Applied
+}
+
+// leadDone is told how an order of the coordinator went. A command that failed may be in the log all
+// the same: what it did, the register's Table shows, and the next decision is made on that.
+func (k *Keeper) leadDone(now time.Time, number uint64, err error) {
+	for _, p := range []*pending{&k.lead.change, &k.lead.voters} {
+		if p.number != number {
+			continue
+		}
+		*p = pending{}
+		if err != nil {
+			p.until = now.Add(retryAfter)
+			k.log.Debug("order failed", zap.Error(err))
+		} else if p == &k.lead.change {
+			k.lead.forgets = k.lead.forgets[k.lead.asked:]
+		}
+	}
+}
+
+// Forget is an operator's word that a run of a node is dead and will not come back: its partitions
+// that have no other copy begin anew. name is a whole node name, or an id whose dead run is meant. Only
+// the coordinator can do it; the name of the run is returned, and Table shows when it is done.
+func (k *Keeper) Forget(now time.Time, name string) (proto.NodeName, error) {
+	if k.reg.Term == 0 || k.table == nil {
+		return "", ErrNotLeading
+	}
+	run, err := k.resolve(now, name)
 	if err != nil {
-		// Both sides of the comparison are ours and nothing came in between.
-		panic("cluster: the local register refused its own coordinator: " + err.Error())
+		return "", err
 	}
-	k.frame = nil
-	k.log.Info("partitions given to new owners", zap.Int("partitions", len(changes)), zap.Uint64("version", next.Version))
-	k.push(old, next)
+	if k.verdict(now, run) == plan.Lives {
+		return run, ErrAlive
+	}
+	if !slices.Contains(k.lead.forgets, run) && len(k.lead.forgets) < maxDeaths {
+		k.lead.forgets = append(k.lead.forgets, run)
+	}
+	k.lead.due = true
+	k.Tick(now)
+	return run, nil
 }
 
-// verdicts returns who counts as alive, and renews the list of owners that no View has shown yet.
-// Those get a grace: right after a start or a split this node may know the Table better than who is
-// there, and to take a room from a living owner costs its history.
-func (k *Keeper) verdicts(now time.Time) func(proto.NodeName) bool {
-	before := k.unseen
-	k.unseen = make(map[proto.NodeName]time.Time)
-	known := make(map[proto.NodeName]bool)
-	return func(name proto.NodeName) bool {
-		alive, ok := known[name]
-		if ok {
-			return alive
-		}
-		if _, seen := k.view.Node(name); seen || k.replaced(name) {
-			alive = k.view.State(name) != Dead
-		} else {
-			since, ok := before[name]
-			if !ok {
-				since = now
-			}
-			if alive = now.Sub(since) < unseenGrace; alive {
-				k.unseen[name] = since
-			}
-		}
-		known[name] = alive
-		return alive
+// resolve finds the run that is meant: of an id the one that does not live, before a living one.
+func (k *Keeper) resolve(now time.Time, name string) (proto.NodeName, error) {
+	var living proto.NodeName
+	var dead []proto.NodeName
+	named := namedBy(k.table.rows)
+	for i := range k.view.nodes {
+		named[k.view.nodes[i].Name] = true
 	}
-}
-
-// replaced reports whether the id of a node that is not in the View has another living run.
-func (k *Keeper) replaced(name proto.NodeName) bool {
-	runs := k.view.Runs(name.ID())
-	for i := range runs {
-		if runs[i].Lives() {
-			return true
+	var runs []proto.NodeName
+	for run := range named {
+		if string(run) == name || string(run.ID()) == name {
+			runs = append(runs, run)
 		}
 	}
-	return false
-}
-
-// absorb takes what is newer in t. The coordinator also resolves what contradicts and publishes the
-// outcome above both versions; everybody else leaves that to it.
-func (k *Keeper) absorb(now time.Time, t *Table) {
-	own := k.Table()
+	slices.Sort(runs)
+	for _, run := range runs {
+		if k.verdict(now, run) != plan.Lives {
+			dead = append(dead, run)
+			continue
+		}
+		living = run
+	}
 	switch {
-	case own == nil:
-		k.log.Info("table taken", zap.Stringer("instance", t.Instance), zap.Uint64("version", t.Version))
-		k.hold(now, t)
-		return
-	case own.Instance != t.Instance || own.Mark() == t.Mark():
-		return
-	case k.Coordinating():
-		k.merge(now, own, t)
-		return
+	case len(dead) > 1:
+		return "", &AmbiguousError{dead}
+	case len(dead) == 1:
+		return dead[0], nil
+	case living == "":
+		return "", ErrUnknown
 	}
-	rows, changed := plan.Newer(own.rows, t.rows)
-	if version := max(own.Version, t.Version); changed || version > own.Version {
-		k.hold(now, NewTable(own.Instance, version, rows))
-	}
+	return living, nil
 }
 
-// merge makes one Table of two. When one of them has everything already and the higher version, it
-// stands as it is: nothing has to be published.
-func (k *Keeper) merge(now time.Time, own, t *Table) {
-	merged := NewTable(own.Instance, max(own.Version, t.Version), plan.Merge(own.rows, t.rows, k.ring.Wanted))
-	switch {
-	case merged.Mark() == own.Mark() && t.Version < own.Version:
-		return
-	case merged.Mark() == t.Mark() && t.Version > own.Version:
-	default:
-		merged.Version++
+func compareNames(a, b proto.NodeName) int {
+	if a < b {
+		return -1
 	}
-	if n := len(merged.Since(own).Rows); n > 0 {
-		k.log.Info("tables merged", zap.Int("partitions", n), zap.Uint64("version", merged.Version))
+	if a > b {
+		return 1
 	}
-	k.publish(now, merged)
-}
-
-// publish holds next and, as coordinator, hands the difference on.
-func (k *Keeper) publish(now time.Time, next *Table) {
-	old := k.Table()
-	k.hold(now, next)
-	if k.Coordinating() {
-		k.push(old, next)
-	}
-}
-
-// push sends what changed to every linked node.
-func (k *Keeper) push(old, next *Table) {
-	if len(k.linked) == 0 {
-		return
-	}
-	delta := next.Since(old)
-	frame := AppendDelta(nil, &delta)
-	for _, to := range k.linked {
-		k.send(to, frame)
-	}
+	return 0
 }

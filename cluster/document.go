@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"slices"
+
 	"github.com/roomring/roomring/proto"
 )
 
@@ -51,7 +53,8 @@ type RingMove struct {
 
 // Describe makes the document of what one node holds. table may be nil: then there are as many
 // rows without an owner as partitions says. withTable false leaves the rows out.
-func Describe(cluster string, partitions int, view *View, ring *Ring, table *Table, withTable bool) RingDocument {
+// leader is the node that leads the register, "" for none.
+func Describe(cluster string, partitions int, view *View, ring *Ring, table *Table, leader proto.NodeName, withTable bool) RingDocument {
 	d := RingDocument{
 		Cluster:    cluster,
 		Settled:    Settled(view, table),
@@ -64,13 +67,18 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 	if table != nil {
 		rows = table.rows
 		d.Instance = table.Instance.String()
-		d.Leader = string(view.Coordinator(table.Instance).ID())
+		d.Leader = string(leader.ID())
+		for _, v := range table.Voters {
+			d.Voters = append(d.Voters, string(v.ID()))
+		}
+		for _, m := range table.Moves {
+			d.Moves = append(d.Moves, RingMove{int(m.Partition), string(m.From.ID()), string(m.To.ID()), m.State.String()})
+		}
 		d.Fingerprint = table.Fingerprint()
 		d.Version = table.Version
 	}
 	owned, following := count(rows)
-	for i := range view.nodes {
-		n := &view.nodes[i]
+	for _, n := range withUnseen(view, table) {
 		d.Nodes = append(d.Nodes, RingNode{
 			ID:          string(n.ID()),
 			Incarnation: n.Incarnation().String(),
@@ -86,6 +94,22 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 		d.Table = ringRows(rows, ring)
 	}
 	return d
+}
+
+// withUnseen is the View's nodes and, as dead, those that nobody sees any more and that the Table still
+// names: an operator has to know of them.
+func withUnseen(view *View, table *Table) []Node {
+	if table == nil {
+		return view.nodes
+	}
+	nodes := slices.Clone(view.nodes)
+	for name := range namedBy(table.rows) {
+		if _, seen := view.Node(name); !seen {
+			nodes = append(nodes, Node{Name: name, Role: proto.RoleShard, State: Dead, Addresses: Addresses{Link: table.Address(name)}})
+		}
+	}
+	slices.SortFunc(nodes, func(a, b Node) int { return compareNames(a.Name, b.Name) })
+	return nodes
 }
 
 func ringRows(rows []Row, ring *Ring) []RingRow {
@@ -117,9 +141,10 @@ func count(rows []Row) (owned, following map[proto.NodeName]int) {
 	return owned, following
 }
 
-// Settled reports whether every partition has a living owner and no node is suspect.
+// Settled reports whether every partition has a living owner, no node is suspect, and no move is
+// under way.
 func Settled(view *View, table *Table) bool {
-	if table == nil {
+	if table == nil || len(table.Moves) > 0 {
 		return false
 	}
 	for i := range view.nodes {

@@ -8,8 +8,8 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// A Keeper is told who is there and answers with the Table and what to send. Cluster is the
-// goroutine around it.
+// A Keeper is told what happened, and says what it wants of the register and of other nodes. Only
+// what the register committed becomes its Table. Cluster is the goroutine around it.
 func ExampleKeeper() {
 	s1 := cluster.Node{Name: proto.MakeNodeName("s1", 1), Role: proto.RoleShard}
 	s2 := cluster.Node{Name: proto.MakeNodeName("s2", 2), Role: proto.RoleShard}
@@ -17,22 +17,34 @@ func ExampleKeeper() {
 
 	k := cluster.NewKeeper(cluster.KeeperConfig{Self: s1.Name, Role: s1.Role, Partitions: 8})
 	k.SetNodes(now, []cluster.Node{s1}) // alone, and nobody else is expected: it founds the cluster
+	fmt.Println("a table before the register has one:", k.Table() != nil)
+
+	register := cluster.NewLocal(s1.Name)
+	for _, i := range k.Orders() {
+		register.Do(i.Order, func(err error) {
+			k.SetRegister(now, register.Status())
+			k.Done(now, i.Number, err)
+		})
+	}
 	k.LinkUp(now, s2.Name)
 	for _, s := range k.Take() {
 		fmt.Println(proto.FrameType(s.Frame[4]), "to", s.To.ID())
 		break
 	}
-	fmt.Println("version", k.Table().Version, "owner of 0:", k.Table().Row(0).Owner.ID())
+	fmt.Println("owner of 0:", k.Table().Row(0).Owner.ID(), "leader:", k.Leader(now).ID())
 	// Output:
+	// a table before the register has one: false
 	// table to s2
-	// version 1 owner of 0: s1
+	// owner of 0: s1 leader: s1
 }
 
 // A lookup goes from the room to its partition to the row of the Table.
 func ExampleTable() {
 	s1, s2 := proto.MakeNodeName("s1", 1), proto.MakeNodeName("s2", 2)
-	old := cluster.NewTable(proto.Instance{1}, 1, []cluster.Row{{Owner: s1, Term: 1}, {Owner: s1, Term: 1}})
-	next := cluster.NewTable(proto.Instance{1}, 2, []cluster.Row{{Owner: s1, Term: 1}, {Owner: s2, Term: 2}})
+	head := cluster.Head{Instance: proto.Instance{1}, Version: 1}
+	old := cluster.NewTable(head, []cluster.Row{{Owner: s1, Term: 1, Since: 1}, {Owner: s1, Term: 1, Since: 1}})
+	head.Version++
+	next := cluster.NewTable(head, []cluster.Row{{Owner: s1, Term: 1, Since: 1}, {Owner: s2, Term: 2, Since: 2}})
 
 	delta := next.Since(old)
 	applied, err := old.Apply(&delta)

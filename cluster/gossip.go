@@ -97,7 +97,7 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 	if cfg.Self.Started == 0 {
 		cfg.Self.Started = time.Now().UnixMilli()
 	}
-	cfg.Self.State, cfg.Self.Instance = Alive, proto.Instance{}
+	cfg.Self.State, cfg.Self.Instance, cfg.Self.Voter, cfg.Self.Left = Alive, proto.Instance{}, "", false
 	g := &Gossip{
 		cfg:     cfg,
 		self:    cfg.Self,
@@ -135,7 +135,7 @@ func (g *Gossip) check() error {
 	if err != nil {
 		return err
 	}
-	if _, err := decodeMetadata(meta); err != nil {
+	if _, err := decodeMetadata(g.cfg.Self.Name, meta); err != nil {
 		return fmt.Errorf("unknown %v", g.cfg.Self.Role)
 	}
 	g.host, g.port, err = splitHostPort(g.cfg.Listen)
@@ -260,10 +260,27 @@ func (g *Gossip) Run(ctx context.Context) error {
 	wg.Go(func() { g.publish(ctx) })
 	g.forget(ctx)
 	wg.Wait()
+	g.sayGoodbye()
 	if err := g.list.Leave(leaveWithin); err != nil {
 		g.cfg.Logger.Debug("leaving was not heard", zap.Error(err))
 	}
 	return g.Close()
+}
+
+// sayGoodbye announces that this node leaves for good, if it has said before that it was about to: who
+// is stopped at once may still be acting, and its goodbye would count as proof that it is not.
+// memberlist tells its own word of leaving from a verdict of others, but does not tell us.
+func (g *Gossip) sayGoodbye() {
+	g.mu.Lock()
+	draining := g.self.State == Draining
+	g.self.Left = draining
+	g.mu.Unlock()
+	if !draining {
+		return
+	}
+	if err := g.list.UpdateNode(announceWithin); err != nil {
+		g.cfg.Logger.Debug("goodbye not heard", zap.Error(err))
+	}
 }
 
 // publish hands what Announce said to memberlist, which waits until it is on its way.
@@ -307,16 +324,20 @@ func (g *Gossip) Nodes() []Node {
 	defer g.mu.Unlock()
 	nodes := make([]Node, 0, len(g.heard))
 	for name, h := range g.heard {
-		n, err := decodeMetadata(h.meta)
+		parsed, err := proto.ParseNodeName(name)
 		if err != nil {
 			continue
 		}
-		if n.Name, err = proto.ParseNodeName(name); err != nil {
+		n, err := decodeMetadata(parsed, h.meta)
+		if err != nil {
 			continue
 		}
 		n.Addresses.Gossip = h.address
-		if !h.died.IsZero() {
+		switch {
+		case !h.died.IsZero():
 			n.State = Dead
+		case n.Left: // not yet
+			n.State, n.Left = Draining, false
 		}
 		nodes = append(nodes, n)
 	}
@@ -330,7 +351,7 @@ func (g *Gossip) Changed() <-chan struct{} { return g.changed }
 func (g *Gossip) Announce(a Announced) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.self.Instance = a.Instance
+	g.self.Instance, g.self.Voter = a.Instance, a.Voter
 	g.self.State = Alive
 	if a.Draining {
 		g.self.State = Draining

@@ -116,14 +116,25 @@ func TestGossipJoinDrainLeave(t *testing.T) {
 		t.Errorf("b is described as %+v", n)
 	}
 
-	b.Announce(Announced{Instance: inst, Draining: true})
+	voter := proto.MakeNodeName("b", 1)
+	b.Announce(Announced{Instance: inst, Voter: voter, Draining: true})
 	waitFor(t, a, "b draining", func(v *View) bool {
 		n, _ := v.Node(b.name)
-		return n.State == Draining && n.Instance == inst
+		return n.State == Draining && n.Instance == inst && n.Voter == voter
 	})
 	b.stop()
-	waitFor(t, a, "b gone", sees(Dead, b))
-	waitFor(t, c, "b gone", sees(Dead, b))
+	for _, g := range []*gossiper{a, c} {
+		waitFor(t, g, "b gone", sees(Dead, b))
+		if n, _ := NewView(0, g.Nodes()).Node(b.name); !n.Left {
+			t.Errorf("%s does not know that b left by itself", g.name)
+		}
+	}
+
+	c.stop() // at once, without having drained: it may have been acting to the end
+	waitFor(t, a, "c gone", sees(Dead, c))
+	if n, _ := NewView(0, a.Nodes()).Node(c.name); n.Left {
+		t.Error("who was stopped at once is said to have left, which proves that it acts no more")
+	}
 }
 
 func TestGossipCrashAndReturn(t *testing.T) {
@@ -145,6 +156,9 @@ func TestGossipCrashAndReturn(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitFor(t, a, "b dead", sees(Dead, gone))
+	if n, _ := NewView(0, a.Nodes()).Node(gone.name); n.Left {
+		t.Error("a crash is taken for a goodbye: it would prove a death that nobody saw")
+	}
 
 	// The same id comes back as another run at the same address: the old one is superseded.
 	again := openGossip(t, "b", func(c *GossipConfig) { c.Listen, c.Seeds = address, []string{a.Addr()} })
@@ -211,6 +225,7 @@ func TestGossipKeys(t *testing.T) {
 		}),
 	}
 	waitFor(t, a, "who encrypts with the other key", sees(Alive, rotated))
+	waitFor(t, rotated, "who encrypts with the other key", sees(Alive, a))
 	for _, s := range strangers {
 		// Not the seeds' own pace: this call has an answer when it returns.
 		if n, err := s.list.Join([]string{a.Addr(), rotated.Addr()}); n != 0 || err == nil {

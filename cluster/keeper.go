@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -19,7 +21,7 @@ const (
 	askAgainAfter = 500 * time.Millisecond // without an answer, another node is asked
 	askAtMost     = 4                      // times in a row; the next announcement starts over
 	askApart      = 50 * time.Millisecond  // between two asks on a lane's behalf
-	unseenGrace   = 3 * time.Second        // for an owner that no View has shown yet
+	leaderQuiet   = 3 * time.Second        // after so long without a word from a leader there is none
 	twinGrace     = 5 * time.Second        // for two runs of one id before it is called a mistake
 	waitLogEvery  = 5 * time.Second
 	foundingQuiet = 500 * time.Millisecond
@@ -44,7 +46,20 @@ type KeeperConfig struct {
 
 	// Logger hears of foundings, owners that changed and mistakes. If nil, nobody does.
 	Logger *zap.Logger
+
+	// Break switches a rule off, so that a simulation can see that it is noticed.
+	Break Break
 }
+
+// Break is a rule of the Keeper that is switched off. Only tests do that.
+type Break uint8
+
+// The rules.
+const (
+	BreakProof   Break = 1 << iota // silence is taken for proof of death (R9)
+	BreakWitness                   // one witness of a closed port is enough (R9)
+	BreakQuiet                     // a new leader judges silence at once (R10)
+)
 
 func (c KeeperConfig) withDefaults() KeeperConfig {
 	if c.Partitions <= 0 {
@@ -67,48 +82,62 @@ type Send struct {
 	Frame []byte
 }
 
-// Keeper keeps one node's View, Ring and copy of the Table. It is a pure core: it is told what
-// happened and when, and what it wants sent is fetched with Take. It has no lock; one goroutine (or
-// a simulation) calls it.
+// Issue is an Order under a number, by which Done tells how it went.
+type Issue struct {
+	Number uint64
+	Order  Order
+}
+
+// Keeper keeps one node's View, Ring and copy of the Table, and is the coordinator while this node
+// leads the register. It is a pure core: it is told what happened and when, and what it wants sent,
+// ordered and probed is fetched with Take, Orders and Probes. It has no lock; one goroutine (or a
+// simulation) calls it.
 //
-// Invariant: no row of its Table ever goes back to a lower term. A row changes under the same term
-// only in Tables of two coordinators, and then the coordinator that learns of it gives the
-// partition a new term. So all copies converge once one coordinator is linked to every node: each
-// node tells it twice a second what it holds, and whatever differs is merged and published above
-// all that was seen.
+// Invariant: its Table is one that the register committed, and never goes back to a lower Version.
 type Keeper struct {
 	cfg KeeperConfig
 	log *zap.Logger
 
-	nodes []Node // as membership told, without what links and the Table add
+	nodes []Node // as membership told, without what links and witnesses add
 	view  *View
 	ring  *Ring
-	reg   Local
+	table *Table // the newest copy, wherever it came from
+	reg   Status
 
 	peers  map[proto.NodeName]*peer
-	linked []proto.NodeName        // keys of peers, sorted
-	lost   map[proto.NodeName]bool // had a link and has none now
+	linked []proto.NodeName // keys of peers, sorted
+	deaths deaths
 
-	dirty     bool // View or Table changed since the coordinator looked
-	unseen    map[proto.NodeName]time.Time
-	ask       ask
+	leader  leader
+	lead    lead
+	ask     ask
+	attempt *attempt
+	bond    bond
+
+	foundAgain time.Time // not before then, because the register could not
+
 	announced time.Time
 	waitLog   time.Time
 	shards    []proto.NodeName // who could found the cluster, and since when they are the same
 	shardsAt  time.Time
 	twins     map[proto.NodeID]time.Time // since when two runs of it live; zero: said so
 	foreign   proto.Instance             // the other instance that was last complained about
-	alone     bool                       // this node founded its cluster, and nobody else named it yet
+	led       bool                       // somebody led the register when that was last looked at
+	holders   map[proto.NodeName]Node    // by voter of the Table: the last run seen that votes under the name
+	dropped   proto.Founding             // whose share of the register is being thrown away, and by which order
+	reset     uint64
+	alone     bool // this node founded its cluster, and nobody else named it yet
 
-	frame []byte // the Table as a frame, made when first needed; nil after each change
-	out   []Send
+	frame  []byte // the Table as a frame, made when first needed; nil after each change
+	out    []Send
+	issues []Issue
+	number uint64 // of the last Issue
 }
 
 // peer is a node that we have a link to.
 type peer struct {
-	links    int
-	instance proto.Instance // the cluster that it last said to belong to
-	mark     Mark           // what it last said that it holds
+	links int
+	said  Announcement // its last
 }
 
 // ask is the one outstanding question for a whole Table.
@@ -118,17 +147,25 @@ type ask struct {
 	tries int
 }
 
+// leader is who last said that it leads the register.
+type leader struct {
+	node       proto.NodeName
+	generation uint32
+	term       uint64
+	at         time.Time
+}
+
 // NewKeeper returns a Keeper that sees nobody and holds nothing.
 func NewKeeper(cfg KeeperConfig) *Keeper {
 	cfg = cfg.withDefaults()
 	return &Keeper{
-		cfg:    cfg,
-		log:    cfg.Logger,
-		view:   NewView(0, nil),
-		ring:   &Ring{},
-		peers:  make(map[proto.NodeName]*peer),
-		lost:   make(map[proto.NodeName]bool),
-		unseen: make(map[proto.NodeName]time.Time),
+		cfg:     cfg,
+		log:     cfg.Logger,
+		view:    NewView(0, nil),
+		ring:    &Ring{},
+		peers:   make(map[proto.NodeName]*peer),
+		deaths:  newDeaths(),
+		holders: make(map[proto.NodeName]Node),
 	}
 }
 
@@ -138,15 +175,55 @@ func (k *Keeper) View() *View { return k.view }
 // Ring returns where partitions should live now, never nil.
 func (k *Keeper) Ring() *Ring { return k.ring }
 
-// Table returns the copy that is held, nil when there is none yet.
-func (k *Keeper) Table() *Table { return k.reg.Table() }
+// Table returns the newest copy that is held, nil when there is none yet.
+func (k *Keeper) Table() *Table { return k.table }
 
-// Instance returns the cluster that this node belongs to, zero while it holds no Table.
-func (k *Keeper) Instance() proto.Instance {
-	if t := k.Table(); t != nil {
-		return t.Instance
+// Founding returns which founding of which cluster this node belongs to, zero while it knows none.
+func (k *Keeper) Founding() proto.Founding {
+	if k.table != nil {
+		return k.table.Founding()
 	}
-	return proto.Instance{}
+	return k.reg.Founding
+}
+
+// Instance returns the cluster that this node belongs to, zero while it knows none.
+func (k *Keeper) Instance() proto.Instance { return k.Founding().Instance }
+
+// Leader returns the node that leads the register, "" when none has been heard of for 3 s: then the
+// Table cannot change.
+func (k *Keeper) Leader(now time.Time) proto.NodeName {
+	if k.reg.Term != 0 {
+		return k.cfg.Self
+	}
+	if k.leader.node == "" || now.Sub(k.leader.at) >= leaderQuiet {
+		return ""
+	}
+	return k.leader.node
+}
+
+// Stance returns where this node stands towards the register.
+func (k *Keeper) Stance(now time.Time) Stance {
+	return Stance{Founding: k.Founding(), Leader: k.Leader(now), Leading: k.reg.Term != 0, Relieved: k.relieved()}
+}
+
+// relieved reports whether the register can do without this node: it has no part in it, or nobody
+// else is there to take it.
+func (k *Keeper) relieved() bool {
+	part := func(s plan.Server) bool { return s.Name == k.reg.Voter }
+	if k.reg.Term == 0 && !k.voting() {
+		return true
+	}
+	if k.reg.Term != 0 && !slices.ContainsFunc(k.reg.Servers, part) {
+		return true
+	}
+	return !slices.ContainsFunc(k.view.nodes, func(n Node) bool {
+		return n.Name != k.cfg.Self && n.Lives() && n.State != Draining && n.Voter != "" && n.Instance == k.Instance()
+	})
+}
+
+// voting reports whether this node has a vote, as far as its Table says.
+func (k *Keeper) voting() bool {
+	return k.table != nil && slices.Contains(k.table.Voters, k.reg.Voter)
 }
 
 // Take returns what is to be sent since the last Take, in order.
@@ -156,15 +233,79 @@ func (k *Keeper) Take() []Send {
 	return out
 }
 
+// Orders returns what is wanted of the register since the last call, in order. Done is to be called
+// for each.
+func (k *Keeper) Orders() []Issue {
+	issues := k.issues
+	k.issues = nil
+	return issues
+}
+
+// order asks the register for something and returns the number under which Done will tell.
+func (k *Keeper) order(o Order) uint64 {
+	k.number++
+	k.issues = append(k.issues, Issue{k.number, o})
+	return k.number
+}
+
+// Done is told how an order went, after SetRegister was told what the register is by then: who does not
+// know yet what was done would do it again.
+func (k *Keeper) Done(now time.Time, number uint64, err error) {
+	k.lead.due = true
+	k.leadDone(now, number, err)
+	k.foundDone(now, number, err)
+	if number == k.reset && err != nil {
+		k.log.Error("the old register cannot be dropped", zap.Error(err))
+		k.dropped = proto.Founding{} // it is tried again when the register says the next time that it is there
+	}
+	k.Tick(now)
+}
+
 // SetNodes is told all nodes that membership knows, this one too.
 func (k *Keeper) SetNodes(now time.Time, nodes []Node) {
+	k.lead.due = true
 	k.nodes = nodes
+	for i := range nodes {
+		if nodes[i].Left {
+			k.noteFate(now, nodes[i].Name, FateLeft)
+		}
+	}
 	k.look(now)
+	k.Tick(now)
+}
+
+// SetRegister is told what this node's register says now.
+func (k *Keeper) SetRegister(now time.Time, s Status) {
+	k.lead.due = true
+	if s.Founding == k.dropped {
+		s = Status{Voter: s.Voter}
+	}
+	old, was := k.table, k.reg
+	k.reg = s
+	if s.Term != was.Term || s.Term != 0 && s.Founding != was.Founding {
+		k.changeLead(now, &was)
+	}
+	if k.newer(s.Table) {
+		k.hold(now, s.Table)
+		if s.Term != 0 {
+			k.push(old)
+		}
+		if s.Term != 0 && old == nil {
+			k.sendAll(k.Announce()) // who had no Table did not know whom we lead
+		}
+	}
+	if s.Founding != was.Founding {
+		k.look(now)
+	}
+	if s.Applied != was.Applied && !k.voting() {
+		k.sendAll(k.Announce()) // the sooner the leader hears that a learner is there, the sooner it votes
+	}
 	k.Tick(now)
 }
 
 // LinkUp is told that a link to the node is open. Of several links to a node the first one counts.
 func (k *Keeper) LinkUp(now time.Time, to proto.NodeName) {
+	k.lead.due = true
 	p := k.peers[to]
 	if p == nil {
 		p = &peer{}
@@ -176,21 +317,19 @@ func (k *Keeper) LinkUp(now time.Time, to proto.NodeName) {
 	if p.links > 1 {
 		return
 	}
-	if k.lost[to] {
-		delete(k.lost, to)
-		k.look(now)
-	}
-	if t := k.Table(); t != nil && k.cfg.Role == proto.RoleShard && t.Version > p.mark.Version {
+	k.deaths.lives(to)
+	k.look(now)
+	if k.table != nil {
 		k.send(to, k.tableFrame())
-	} else {
-		k.send(to, k.Announce())
 	}
+	k.send(to, k.Announce())
 	k.Tick(now)
 }
 
-// LinkDown is told that a link to the node is gone. When the last one is, the node is suspect
-// until a link is back or membership has judged.
-func (k *Keeper) LinkDown(now time.Time, to proto.NodeName) {
+// LinkDown is told that a link to the node is gone, and how. When the last one is, the node is
+// suspect until a link is back or its fate is known.
+func (k *Keeper) LinkDown(now time.Time, to proto.NodeName, end LinkEnd) {
+	k.lead.due = true
 	p := k.peers[to]
 	if p == nil {
 		return
@@ -202,14 +341,14 @@ func (k *Keeper) LinkDown(now time.Time, to proto.NodeName) {
 	if at, ok := slices.BinarySearch(k.linked, to); ok {
 		k.linked = slices.Delete(k.linked, at, at+1)
 	}
-	k.lost[to] = true
+	k.lose(now, to, end)
 	k.look(now)
 	k.Tick(now)
 }
 
-// Frame is told that a Table, Delta, TableGet or Version frame came from a linked node. It fails
-// when the body cannot be parsed or its sender is set up for another number of partitions; what is
-// merely not wanted is dropped.
+// Frame is told that a frame about the Table came from a linked node. It fails when the body cannot
+// be parsed or its sender is set up for another number of partitions; what is merely not wanted is
+// dropped.
 func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, body []byte) error {
 	var err error
 	switch typ {
@@ -221,6 +360,12 @@ func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, 
 		err = k.onTableGet(from, body)
 	case proto.FrameVersion:
 		err = k.onVersion(now, from, body)
+	case proto.FrameWitness:
+		err = k.onWitness(now, from, body)
+	case proto.FrameFound:
+		err = k.onFound(now, from, body)
+	case proto.FrameAgree:
+		err = k.onAgree(now, from, body)
 	default:
 		err = errors.New("not about the table")
 	}
@@ -234,87 +379,144 @@ func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, 
 // NeedTable is told that somebody uses a higher term for the partition than our Table has. It asks
 // for a newer one, at most one question at a time.
 func (k *Keeper) NeedTable(now time.Time, p proto.Partition, term proto.Term) {
-	if t := k.Table(); t != nil && (int(p) >= len(t.rows) || t.rows[p].Term >= term) {
+	if t := k.table; t != nil && (int(p) >= len(t.rows) || t.rows[p].Term >= term) {
 		return
 	}
 	if now.Sub(k.ask.at) >= askApart {
-		k.askFor(now, k.nextToAsk(""))
+		k.askFor(now, k.nextToAsk(now, ""))
 	}
 }
 
 // Tick does what is due. It is called at least every 100 ms.
 func (k *Keeper) Tick(now time.Time) {
 	k.giveUp(now)
-	if k.Table() == nil {
-		k.found(now)
-	}
-	if k.dirty || len(k.unseen) > 0 {
-		k.dirty = false
-		k.coordinate(now)
-	}
+	k.forsake()
+	k.found(now)
+	k.recoverAlone(now)
+	k.coordinate(now)
 	k.askAgain(now)
 	k.reportTwins(now)
+	k.reportLeader(now)
 	if now.Sub(k.announced) >= announceEvery {
 		k.announced = now
-		frame := k.Announce()
-		for _, to := range k.linked {
-			k.send(to, frame)
-		}
+		k.sendAll(k.Announce())
+		k.testify(now)
 	}
 }
 
 // Announce returns the Version frame that says what this node holds.
 func (k *Keeper) Announce() []byte {
-	return AppendVersion(nil, k.Instance(), k.Table().Mark())
+	a := Announcement{Instance: k.Instance(), Mark: k.table.Mark()}
+	if k.reg.Founding == k.Founding() {
+		a.Term, a.Applied = k.reg.Term, k.reg.Applied
+	}
+	return AppendVersion(nil, a)
 }
 
-// look makes the View anew from what membership, links and the Table say.
+// look makes the View anew from what membership, links and witnesses say.
 func (k *Keeper) look(now time.Time) {
 	nodes := slices.Clone(k.nodes)
 	for i := range nodes {
 		n := &nodes[i]
-		if n.Name == k.cfg.Self && !k.Instance().IsZero() {
-			n.Instance = k.Instance()
+		if n.Name == k.cfg.Self {
+			n.Instance, n.Voter = k.Instance(), k.reg.Voter
+			continue
 		}
-		if p := k.peers[n.Name]; p != nil && n.Instance.IsZero() {
-			n.Instance = p.instance // a link is quicker than gossip
+		p := k.peers[n.Name]
+		if p != nil && !p.said.Instance.IsZero() {
+			n.Instance = p.said.Instance // a link is quicker than gossip
 		}
-		if n.State == Alive && k.lost[n.Name] {
-			n.State = Suspect
+		n.State = k.deaths.state(n, p != nil)
+		if k.table != nil && slices.Contains(k.table.Forgotten, n.Name) {
+			n.State = Dead // on an operator's word: the Ring must not want it for what it loses
 		}
 	}
-	view := NewView(k.view.version+1, nodes)
-	if view.same(k.view) {
+	k.noteHolders(nodes)
+	view, settings := NewView(k.view.version+1, nodes), k.settings()
+	if view.same(k.view) && settings == k.ring.settings {
 		return
-	}
-	for name := range k.lost {
-		if view.State(name) == Dead {
-			delete(k.lost, name) // judged; should it live after all, it starts without a stain
-		}
 	}
 	k.reportNodes(view)
 	k.view = view
-	k.ring = NewRing(view, k.Instance(), k.cfg.Partitions, k.ring)
-	k.dirty = true
+	k.ring = NewRing(view, k.Instance(), settings, k.cfg.Partitions, k.ring)
 	k.watchFounders(now)
 	k.watchTwins(now)
 	k.reportForeign()
 }
 
-// hold makes t this node's Table. The caller has seen to it that no term goes back.
-func (k *Keeper) hold(now time.Time, t *Table) {
-	first := k.Table() == nil
-	k.reg.Hold(t)
-	k.frame = nil
-	k.dirty = true
-	if first {
-		k.look(now)
+// settings are the Table's, or those that a new cluster will have.
+func (k *Keeper) settings() plan.Settings {
+	if k.table == nil {
+		return plan.DefaultSettings()
 	}
+	return k.table.Settings
+}
+
+// noteHolders remembers which run voted last under each voter's name: membership forgets the dead.
+func (k *Keeper) noteHolders(nodes []Node) {
+	if k.table == nil {
+		return
+	}
+	for i := range nodes {
+		n := &nodes[i]
+		if was, known := k.holders[n.Voter]; slices.Contains(k.table.Voters, n.Voter) && (!known || laterRun(n, &was) > 0) {
+			k.holders[n.Voter] = *n
+		}
+	}
+}
+
+// newer reports whether t is of this node's cluster and above what it holds.
+func (k *Keeper) newer(t *Table) bool {
+	if t == nil || len(t.rows) != k.cfg.Partitions {
+		return false
+	}
+	if own := k.Instance(); !own.IsZero() && own != t.Instance {
+		return false
+	}
+	return k.table == nil || t.Version > k.table.Version
+}
+
+// hold makes t this node's Table. The caller has seen to it that it is newer.
+func (k *Keeper) hold(now time.Time, t *Table) {
+	first := k.table == nil
+	k.table, k.frame = t, nil
+	if a := k.attempt; a != nil && a.order == 0 && (t.Instance != a.founding.Instance || t.Founding().Generation >= a.founding.Generation) {
+		k.attempt = nil // somebody else was quicker
+	}
+	maps.DeleteFunc(k.holders, func(voter proto.NodeName, _ Node) bool { return !slices.Contains(t.Voters, voter) })
+	k.deaths.forget(t)
+	if err := t.Settings.Check(); err != nil && (first || t.Settings != k.ring.settings) {
+		k.log.Error("partitions are placed in a way that this version does not know", zap.Error(err))
+	}
+	if first {
+		k.log.Info("table taken", zap.Stringer("instance", t.Instance), zap.Uint64("version", t.Version))
+	}
+	k.look(now)
+}
+
+// forsake forgets the register's past when a later founding has taken its place: its voters, this one
+// among them, were given up.
+func (k *Keeper) forsake() {
+	if k.table == nil || k.reg.Founding == (proto.Founding{}) || k.reg.Founding.Instance != k.table.Instance {
+		return
+	}
+	if was := k.reg.Founding.Generation; was < k.table.Founding().Generation {
+		k.log.Warn("the cluster was recovered without this node: its old register is dropped", zap.Uint32("generation", was))
+		k.dropRegister()
+	}
+}
+
+// dropRegister has this node's share in the register thrown away, once: until that is done, what the
+// register still says of it does not count.
+func (k *Keeper) dropRegister() {
+	k.dropped = k.reg.Founding
+	k.reg = Status{Voter: k.reg.Voter}
+	k.reset = k.order(Order{Kind: OrderReset})
 }
 
 func (k *Keeper) tableFrame() []byte {
 	if k.frame == nil {
-		k.frame = AppendTable(nil, k.Table())
+		k.frame = AppendTable(nil, k.table)
 	}
 	return k.frame
 }
@@ -323,14 +525,23 @@ func (k *Keeper) send(to proto.NodeName, frame []byte) {
 	k.out = append(k.out, Send{To: to, Frame: frame})
 }
 
-// trusts reports whether a Table from this node is taken: from living shards always; from a router
-// only where it may be the last to have one, by a shard that has none or has to gather them all.
-func (k *Keeper) trusts(from proto.NodeName) bool {
-	n, ok := k.view.Node(from)
-	if !ok || !n.Lives() {
-		return false
+func (k *Keeper) sendAll(frame []byte) {
+	for _, to := range k.linked {
+		k.send(to, frame)
 	}
-	return n.Role == proto.RoleShard || k.cfg.Role == proto.RoleShard && (k.Table() == nil || k.Coordinating())
+}
+
+// push sends what changed since old to every linked node. Who lacks old asks for the whole.
+func (k *Keeper) push(old *Table) {
+	if len(k.linked) == 0 {
+		return
+	}
+	if old == nil || old.Instance != k.table.Instance {
+		k.sendAll(k.tableFrame())
+		return
+	}
+	delta := k.table.Since(old)
+	k.sendAll(AppendDelta(nil, &delta))
 }
 
 func (k *Keeper) onTable(now time.Time, from proto.NodeName, body []byte) error {
@@ -341,14 +552,22 @@ func (k *Keeper) onTable(now time.Time, from proto.NodeName, body []byte) error 
 	if len(t.rows) != k.cfg.Partitions {
 		return fmt.Errorf("table of %d partitions, here are %d", len(t.rows), k.cfg.Partitions)
 	}
-	k.heard(now, from, t.Instance, t.Mark())
 	if from == k.ask.from {
 		k.ask.from = ""
 	}
-	if k.trusts(from) {
-		k.absorb(now, t)
-	}
+	k.take(now, t)
 	return nil
+}
+
+// take holds a Table that came over a link, if it is news. The leader's own register cannot be behind
+// another's copy, but for a recovery that went past it.
+func (k *Keeper) take(now time.Time, t *Table) {
+	if a := k.attempt; k.table == nil && a != nil && a.order != 0 {
+		return // our own is about to be there
+	}
+	if k.newer(t) {
+		k.hold(now, t)
+	}
 }
 
 func (k *Keeper) onDelta(now time.Time, from proto.NodeName, body []byte) error {
@@ -356,17 +575,13 @@ func (k *Keeper) onDelta(now time.Time, from proto.NodeName, body []byte) error 
 	if err != nil {
 		return err
 	}
-	k.heard(now, from, d.Instance, d.To)
-	if !k.trusts(from) {
-		return nil
-	}
-	if t := k.Table(); t != nil {
-		if next, err := t.Apply(&d); err == nil && d.To.Version > t.Version {
-			k.publish(now, next)
+	if t := k.table; t != nil {
+		if next, err := t.Apply(&d); err == nil {
+			k.take(now, next)
 			return nil
 		}
 	}
-	k.compare(now, from, d.Instance, d.To)
+	k.compare(now, from, d.Head.Instance, d.Head.Version)
 	return nil
 }
 
@@ -374,45 +589,46 @@ func (k *Keeper) onTableGet(from proto.NodeName, body []byte) error {
 	if _, err := ParseTableGet(body); err != nil {
 		return err
 	}
-	if k.Table() != nil {
+	if k.table != nil {
 		k.send(from, k.tableFrame())
 	}
 	return nil
 }
 
 func (k *Keeper) onVersion(now time.Time, from proto.NodeName, body []byte) error {
-	instance, mark, err := ParseVersion(body)
+	said, err := ParseVersion(body)
 	if err != nil {
 		return err
 	}
-	k.heard(now, from, instance, mark)
-	k.compare(now, from, instance, mark)
+	if p := k.peers[from]; p != nil {
+		was := p.said
+		p.said = said
+		k.lead.due = k.lead.due || was.Applied != said.Applied || was.Instance != said.Instance
+		if was.Instance != said.Instance {
+			k.look(now)
+		}
+	}
+	k.heardLeader(now, from, &said)
+	k.compare(now, from, said.Instance, said.Mark.Version)
 	return nil
 }
 
-func (k *Keeper) heard(now time.Time, from proto.NodeName, instance proto.Instance, mark Mark) {
-	p := k.peers[from]
-	if p == nil {
-		return
+// heardLeader notes who leads. Of two who say so, the one with the later term does.
+func (k *Keeper) heardLeader(now time.Time, from proto.NodeName, said *Announcement) {
+	own, generation := k.Founding(), uint32(said.Mark.Version>>32)
+	if said.Term == 0 || said.Instance != own.Instance || generation < own.Generation {
+		return // who has stepped down is soon followed by another: until then there is no need to worry
 	}
-	p.mark = mark
-	if p.instance != instance {
-		p.instance = instance
-		k.look(now)
+	newer := cmp.Or(cmp.Compare(generation, k.leader.generation), cmp.Compare(said.Term, k.leader.term))
+	if newer >= 0 || now.Sub(k.leader.at) >= leaderQuiet {
+		k.leader = leader{node: from, generation: generation, term: said.Term, at: now}
 	}
 }
 
-// compare asks the node for its Table if it seems to hold what we lack: a higher version, or
-// another Table of our version where one of us is the coordinator, who can tell which is right.
-func (k *Keeper) compare(now time.Time, from proto.NodeName, instance proto.Instance, mark Mark) {
-	own := k.Table().Mark()
-	if mark.Version == 0 || mark == own || mark.Version < own.Version || !k.trusts(from) {
-		return
-	}
-	if own.Version != 0 && instance != k.Instance() {
-		return
-	}
-	if mark.Version > own.Version || k.Coordinating() || from == k.view.Coordinator(instance) {
+// compare asks the node for its Table if it holds a later one.
+func (k *Keeper) compare(now time.Time, from proto.NodeName, instance proto.Instance, version uint64) {
+	own := k.Instance()
+	if version > k.table.Mark().Version && (own.IsZero() || own == instance) {
 		k.askFor(now, from)
 	}
 }
@@ -426,7 +642,7 @@ func (k *Keeper) askFor(now time.Time, from proto.NodeName) {
 		k.ask.tries = 0
 	}
 	k.ask = ask{from: from, at: now, tries: k.ask.tries + 1}
-	k.send(from, AppendTableGet(nil, k.Table().Mark().Version))
+	k.send(from, AppendTableGet(nil, k.table.Mark().Version))
 }
 
 func (k *Keeper) askAgain(now time.Time) {
@@ -437,22 +653,50 @@ func (k *Keeper) askAgain(now time.Time) {
 		k.ask.from = ""
 		return
 	}
-	k.askFor(now, k.nextToAsk(k.ask.from))
+	k.askFor(now, k.nextToAsk(now, k.ask.from))
 }
 
-// nextToAsk returns a linked node that a Table is taken from: the coordinator first, then, when it
-// was asked already, the others in turn.
-func (k *Keeper) nextToAsk(last proto.NodeName) proto.NodeName {
-	if c := k.view.Coordinator(k.Instance()); last == "" && c != k.cfg.Self && k.peers[c] != nil {
-		return c
+// nextToAsk returns a linked node of our cluster: the leader first, then, when it was asked already,
+// the others in turn.
+func (k *Keeper) nextToAsk(now time.Time, last proto.NodeName) proto.NodeName {
+	if l := k.Leader(now); last == "" && l != k.cfg.Self && k.peers[l] != nil {
+		return l
 	}
 	at, _ := slices.BinarySearchFunc(k.linked, last, func(n, last proto.NodeName) int {
 		return cmp.Or(cmp.Compare(n, last), -1) // the first one behind last
 	})
 	for i := range k.linked {
-		if n := k.linked[(at+i)%len(k.linked)]; k.trusts(n) {
+		n := k.linked[(at+i)%len(k.linked)]
+		if said := &k.peers[n].said; said.Mark.Version > 0 && (k.Instance().IsZero() || said.Instance == k.Instance()) {
 			return n
 		}
 	}
 	return ""
+}
+
+// verdict is what is held of a node's life.
+func (k *Keeper) verdict(now time.Time, name proto.NodeName) plan.Verdict {
+	switch {
+	case name == k.cfg.Self:
+		return plan.Lives
+	case k.deaths.proved[name] != FateUnknown, k.table != nil && slices.Contains(k.table.Forgotten, name):
+		return plan.Proved
+	case k.peers[name] != nil:
+		return plan.Lives
+	case !k.deaths.silent(now, name, k.heardDead(name)) || !k.mayJudge(now):
+		return plan.Lives
+	case k.cfg.Break&BreakProof != 0:
+		return plan.Proved
+	}
+	return plan.Silent
+}
+
+// heardDead reports whether membership calls the node dead.
+func (k *Keeper) heardDead(name proto.NodeName) bool {
+	for i := range k.nodes {
+		if k.nodes[i].Name == name {
+			return k.nodes[i].State == Dead
+		}
+	}
+	return false
 }

@@ -12,6 +12,7 @@ import (
 // Announced is what a node tells the others about itself while it runs.
 type Announced struct {
 	Instance proto.Instance // zero until known
+	Voter    proto.NodeName // the name under which it votes, "" until known
 	Draining bool
 }
 
@@ -65,6 +66,11 @@ func (d *Directory) Join(n Node) *Static {
 // Set changes what all think of a node.
 func (d *Directory) Set(name proto.NodeName, state State) {
 	d.update(name, func(n *Node) { n.State = state })
+}
+
+// Leave has a node say that it leaves for good.
+func (d *Directory) Leave(name proto.NodeName) {
+	d.update(name, func(n *Node) { n.State, n.Left = Dead, true })
 }
 
 // Forget removes a node.
@@ -146,7 +152,7 @@ func (s *Static) Changed() <-chan struct{} { return s.changed }
 // Announce shows everybody what this node says about itself.
 func (s *Static) Announce(a Announced) {
 	s.directory.update(s.self, func(n *Node) {
-		n.Instance = a.Instance
+		n.Instance, n.Voter = a.Instance, a.Voter
 		if a.Draining && n.State == Alive {
 			n.State = Draining
 		}

@@ -8,11 +8,13 @@ import (
 )
 
 var exampleNode = Node{
+	Name:      proto.MakeNodeName("s1", 77),
 	Role:      proto.RoleShard,
 	State:     Draining,
 	Zone:      "z1",
 	Addresses: Addresses{Link: "10.0.0.1:7400", Admin: "127.0.0.1:7402", Listen: "0.0.0.0:8000"},
 	Instance:  proto.Instance{9, 15: 7},
+	Voter:     proto.MakeNodeName("s1", 42),
 	Lanes:     8,
 	Protocols: Protocols{Min: 1, Max: 2},
 	Version:   "0.1.0",
@@ -24,15 +26,24 @@ func TestMetadataRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n, err := decodeMetadata(b)
+	n, err := decodeMetadata(exampleNode.Name, b)
 	if err != nil || n != exampleNode {
 		t.Errorf("came back as %+v, %v", n, err)
 	}
-	if n, err := decodeMetadata(append(b, "from a later version"...)); err != nil || n != exampleNode {
+	if n, err := decodeMetadata(exampleNode.Name, append(b, "from a later version"...)); err != nil || n != exampleNode {
 		t.Errorf("with more behind it: %+v, %v", n, err)
 	}
+	unknown := exampleNode
+	unknown.Voter = ""
+	b, err = encodeMetadata(&unknown)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := decodeMetadata(exampleNode.Name, b); err != nil || n != unknown {
+		t.Errorf("before it knows its vote: %+v, %v", n, err)
+	}
 	for i := range b {
-		if _, err := decodeMetadata(b[:i]); err == nil {
+		if _, err := decodeMetadata(exampleNode.Name, b[:i]); err == nil {
 			t.Errorf("cut at %d it was understood", i)
 		}
 	}
@@ -59,7 +70,7 @@ func FuzzMetadata(f *testing.F) {
 	f.Add(b)
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		n, err := decodeMetadata(b)
+		n, err := decodeMetadata(exampleNode.Name, b)
 		if err != nil {
 			return
 		}
@@ -67,7 +78,7 @@ func FuzzMetadata(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v was read and cannot be written: %v", n, err)
 		}
-		if back, err := decodeMetadata(again); err != nil || back != n {
+		if back, err := decodeMetadata(exampleNode.Name, again); err != nil || back != n {
 			t.Errorf("%+v became %+v, %v", n, back, err)
 		}
 	})

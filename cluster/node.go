@@ -53,6 +53,8 @@ type Node struct {
 	Zone      string // failure domain, "" when none was given
 	Addresses Addresses
 	Instance  proto.Instance // the cluster that the node belongs to, zero until it knows
+	Voter     proto.NodeName // the name under which it votes, "" until it knows
+	Left      bool           // it said itself that it leaves for good; State is Dead then
 	Lanes     int            // how many loops carry its links, 1 to 255
 	Protocols Protocols
 	Version   string // of the program, for display

@@ -80,3 +80,26 @@ func (k *Keeper) logWait(now time.Time, message string) {
 		k.log.Info(message)
 	}
 }
+
+// reportLeader logs when the Table can no longer change, and when it can again.
+func (k *Keeper) reportLeader(now time.Time) {
+	if k.table == nil {
+		return
+	}
+	led := k.Leader(now) != ""
+	switch {
+	case !led && k.led:
+		k.log.Error("no majority of the voters is reached: the table cannot change", zap.Strings("voters", texts(k.table.Voters)))
+	case led && !k.led:
+		k.log.Info("the register is led", zap.String("leader", string(k.Leader(now))))
+	}
+	k.led = led
+}
+
+func texts(names []proto.NodeName) []string {
+	list := make([]string, len(names))
+	for i, n := range names {
+		list[i] = string(n)
+	}
+	return list
+}

@@ -13,18 +13,22 @@ type Ring struct {
 	shards []proto.NodeName // sorted by id, one per id
 	ids    []proto.NodeID
 	wanted []int32 // per partition an index into shards; empty when there are none
+
+	settings plan.Settings
 }
 
 // NewRing places the partitions on the View's live shards of the instance. Draining shards are
 // wanted for nothing, unless all are draining; of several live runs of an id the latest counts.
-// When the places are those of previous (nil: none), it costs next to nothing.
-func NewRing(view *View, instance proto.Instance, partitions int, previous *Ring) *Ring {
-	r := &Ring{}
+// When the places are those of previous (nil: none), it costs next to nothing. With settings that this
+// version does not know nobody is wanted for anything: it must not guess where others place.
+func NewRing(view *View, instance proto.Instance, settings plan.Settings, partitions int, previous *Ring) *Ring {
+	r := &Ring{settings: settings}
 	r.choose(view.LiveShards(instance))
-	if previous != nil && len(previous.wanted) == partitions && slices.Equal(r.ids, previous.ids) {
+	switch {
+	case previous != nil && len(previous.wanted) == partitions && previous.settings == settings && slices.Equal(r.ids, previous.ids):
 		r.wanted = previous.wanted
-	} else {
-		r.wanted = plan.Place(r.ids, partitions)
+	case settings.Check() == nil:
+		r.wanted = plan.Place(settings, r.ids, partitions)
 	}
 	return r
 }

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -14,22 +16,52 @@ import (
 // Row is what the Table says about one partition.
 type Row = plan.Row
 
-// Table is where each partition does live: the only truth about owners. It is immutable.
+// Table is where each partition does live: the only truth about owners, and all that the register
+// keeps. It is immutable.
 //
-// Invariant: two Tables with the same Fingerprint say the same. Versions order the Tables of one
-// coordinator; two coordinators may have used one version for different Tables, which is why nodes
-// compare both.
+// Invariant: of one founding there is one Table per Version, and a higher Version is newer. So
+// whoever has a copy may take any other copy with a higher Version in its place.
 type Table struct {
-	Instance proto.Instance // the cluster that it belongs to, never zero
-	Version  uint64         // counts what coordinators published, from 1
+	Head
 
 	rows  []Row // by partition
 	print uint64
 }
 
+// Head is what a Table says beside its rows. Its slices are never changed in place.
+type Head struct {
+	Instance proto.Instance // the cluster that it belongs to, never zero
+
+	// Version counts what the register committed, from 1, in its lower half; its upper half is
+	// the generation, like that of a Term.
+	Version uint64
+
+	Settings  plan.Settings
+	Voters    []proto.NodeName // who keeps the register, by the names under which they vote; sorted
+	Moves     []plan.Move      // planned hand-offs under way, by partition
+	Addresses []Address        // of the nodes that rows name, sorted by name
+	Forgotten []proto.NodeName // runs that an operator called dead, while a row names them; sorted
+}
+
+// Founding is which founding of which cluster the Table belongs to.
+func (h *Head) Founding() proto.Founding {
+	return proto.Founding{Instance: h.Instance, Generation: uint32(h.Version >> 32)}
+}
+
+// Address returns where the run of a node accepted links, "" if that is not known.
+func (h *Head) Address(name proto.NodeName) string {
+	at, ok := slices.BinarySearchFunc(h.Addresses, name, func(a Address, name proto.NodeName) int {
+		return cmp.Compare(a.Name, name)
+	})
+	if !ok {
+		return ""
+	}
+	return h.Addresses[at].Link
+}
+
 // NewTable makes a Table of rows, which it keeps: they must not be changed any more.
-func NewTable(instance proto.Instance, version uint64, rows []Row) *Table {
-	return &Table{Instance: instance, Version: version, rows: rows, print: fingerprint(rows)}
+func NewTable(head Head, rows []Row) *Table {
+	return &Table{Head: head, rows: rows, print: fingerprint(rows)}
 }
 
 // Partitions returns the number of rows.
@@ -46,9 +78,10 @@ func (t *Table) Fingerprint() string { return fmt.Sprintf("%016x", t.print) }
 
 // Delta is what changed between two Tables.
 type Delta struct {
-	Instance proto.Instance
-	From, To Mark
-	Rows     []DeltaRow // by partition, ascending
+	From  Mark
+	Head  Head // of the Table that it leads to
+	Print uint64
+	Rows  []DeltaRow // by partition, ascending
 }
 
 // DeltaRow is one changed row.
@@ -57,8 +90,8 @@ type DeltaRow struct {
 	Row       Row
 }
 
-// Mark identifies what a Table says: a version alone does not, because two coordinators may have
-// used it. The zero Mark stands for having none.
+// Mark identifies a Table of a founding. Its Version would be enough; the fingerprint shows that both
+// sides mean the same by it. The zero Mark stands for having none.
 type Mark struct {
 	Version     uint64
 	Fingerprint uint64
@@ -78,7 +111,7 @@ var ErrHole = errors.New("delta does not fit the table")
 
 // Since returns what changed from old, a Table of the same instance and size.
 func (t *Table) Since(old *Table) Delta {
-	d := Delta{Instance: t.Instance, From: old.Mark(), To: t.Mark()}
+	d := Delta{From: old.Mark(), Head: t.Head, Print: t.print}
 	for p := range t.rows {
 		if !t.rows[p].Equal(old.rows[p]) {
 			d.Rows = append(d.Rows, DeltaRow{proto.Partition(p), t.rows[p]})
@@ -91,19 +124,19 @@ func (t *Table) Since(old *Table) Delta {
 // if the Delta begins elsewhere, belongs to another instance, takes a term back, or does not give
 // what it promises.
 func (t *Table) Apply(d *Delta) (*Table, error) {
-	if d.Instance != t.Instance || d.From != t.Mark() {
+	if d.Head.Instance != t.Instance || d.From != t.Mark() || d.Head.Version <= t.Version {
 		return nil, fmt.Errorf("apply delta from version %d to a table of version %d: %w", d.From.Version, t.Version, ErrHole)
 	}
-	rows := append([]Row(nil), t.rows...)
+	rows := slices.Clone(t.rows)
 	for _, r := range d.Rows {
 		if int(r.Partition) >= len(rows) || r.Row.Term <= rows[r.Partition].Term {
-			return nil, fmt.Errorf("apply delta to version %d: partition %d: %w", d.To.Version, r.Partition, ErrHole)
+			return nil, fmt.Errorf("apply delta to version %d: partition %d: %w", d.Head.Version, r.Partition, ErrHole)
 		}
 		rows[r.Partition] = r.Row
 	}
-	next := NewTable(t.Instance, d.To.Version, rows)
-	if next.Mark() != d.To {
-		return nil, fmt.Errorf("apply delta to version %d: another fingerprint: %w", d.To.Version, ErrHole)
+	next := NewTable(d.Head, rows)
+	if next.print != d.Print {
+		return nil, fmt.Errorf("apply delta to version %d: another fingerprint: %w", d.Head.Version, ErrHole)
 	}
 	return next, nil
 }

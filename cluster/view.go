@@ -92,29 +92,15 @@ func (v *View) Runs(id proto.NodeID) []Node {
 }
 
 // LiveShards returns the shards that are not known to be dead, sorted by name. Only shards of the
-// given instance count, and those that belong to none yet.
+// given instance count: one that belongs to none yet has not learned the Table, and perhaps cannot.
 func (v *View) LiveShards(instance proto.Instance) []Node {
 	var shards []Node
 	for i := range v.nodes {
-		if n := &v.nodes[i]; n.LiveShard() && (n.Instance.IsZero() || n.Instance == instance) {
+		if n := &v.nodes[i]; n.LiveShard() && n.Instance == instance {
 			shards = append(shards, *n)
 		}
 	}
 	return shards
-}
-
-// Coordinator returns the shard that decides for the instance: the lowest name among the live
-// shards that hold its Table, "" when there is none.
-func (v *View) Coordinator(instance proto.Instance) proto.NodeName {
-	if instance.IsZero() {
-		return ""
-	}
-	for i := range v.nodes {
-		if n := &v.nodes[i]; n.LiveShard() && n.Instance == instance {
-			return n.Name
-		}
-	}
-	return ""
 }
 
 // Outnumbered reports whether living nodes of another instance are seen, and more of them than of

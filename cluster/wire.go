@@ -6,31 +6,49 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
 )
 
 // The conversation between two nodes, a and b, about the Table. Every frame is a control frame: it
 // may overtake others, may be lost with its link, and may come twice.
 //
-//	a  Table 7          on connect, if a is a shard and b is not known to have as much
+//	a  Table 7          on connect, if b is not known to have as much
 //	b  Version 7        twice a second: this is what I hold
-//	a  Delta 7 → 8      the coordinator changed something
+//	a  Delta 7 → 8      a leads the register, and something was committed
 //	b  TableGet 7       that Delta did not fit, or a's Version was ahead: send it whole
 //	a  Table 8
+//	b  Witness s2       s2 hung up and its port is closed: I saw it
+//	a  Found i {s1 s2}  a is a shard without a Table: shall the two of us found instance i
+//	b  Agree i          I see the same list, and follow nobody else
 //
 // Layouts, big-endian. A row names nodes by their place in a dictionary, so that a full Table of
-// 4093 rows is 53 KiB: far below proto.MaxFrame.
+// 4093 rows with a follower each is 94 KiB: far below proto.MaxFrame.
 //
-//	Table     instance(16) version(8) fingerprint(8) dictionary rows(2) rows×{row}
-//	Delta     instance(16) version(8) fingerprint(8) version(8) fingerprint(8) dictionary rows(2) rows×{partition(2) row}
+//	Table     head fingerprint(8) dictionary rows(2) rows×{row}
+//	Delta     version(8) fingerprint(8) head fingerprint(8) dictionary rows(2) rows×{partition(2) row}
 //	          the first version and fingerprint are of the Table that it applies to; partitions ascend
 //	TableGet  version(8)           what the asker has, 0 for nothing; the answer is a Table
-//	Version   instance(16) version(8) fingerprint(8); all zero when the sender has none
+//	Version   instance(16) version(8) fingerprint(8) term(8) applied(8)
+//	          all zero when the sender has none; term is the raft term in which it leads, 0 when it does
+//	          not; applied is the raft index up to which it follows the register, 0 when it does not
+//	Witness   deaths(2) deaths×{fate(1) name}
+//	Found     instance(16) generation(4) shards(2) shards×{name}
+//	Agree     instance(16) generation(4)
 //
-//	dictionary  nodes(2) nodes×{size(1) name}
-//	row         owner(2) term(8) followers(1) followers×{node(2)}; a node is its place in the dictionary from 1, no owner is 0
+//	head        instance(16) version(8) placement(2) replication(2) load(2) voters(2) voters×{name}
+//	            moves(2) moves×{partition(2) state(1) from to} addresses(2) addresses×{name link}
+//	            forgotten(2) forgotten×{name}; name, from, to and link are size(1) and as many bytes
+//	dictionary  nodes(2) nodes×{name}
+//	row         owner(2) term(8) since(8) followers(1) followers×{node(2)}; a node is its place in the dictionary from 1, no owner is 0
 //
 // The fingerprint is that of the Table's rows: a parsed Table that gives another one is refused.
+//
+// A Command is no frame, but an entry of the register's log:
+//
+//	Command   term(8) kind(1), then for kind 1 a Table's layout, for kind 2
+//	          dictionary changes(2) changes×{partition(2) replaces(8) row} addresses forgotten moves
+//	          ended(2) ended×{partition(2)} settings(1) settings×{placement(2) replication(2) load(2)}
 
 // Errors of the parsers: the sender does not speak this protocol.
 var (
@@ -41,8 +59,12 @@ var (
 // AppendTable appends t as a whole frame.
 func AppendTable(b []byte, t *Table) []byte {
 	b, start := proto.Begin(b, proto.FrameTable)
-	b = append(b, t.Instance[:]...)
-	b = appendMark(b, t.Mark())
+	return proto.End(appendTable(b, t), start)
+}
+
+func appendTable(b []byte, t *Table) []byte {
+	b = appendHead(b, &t.Head)
+	b = binary.BigEndian.AppendUint64(b, t.print)
 	dict := make(dictionary)
 	for _, r := range t.rows {
 		dict.add(r)
@@ -52,37 +74,43 @@ func AppendTable(b []byte, t *Table) []byte {
 	for _, r := range t.rows {
 		b = dict.appendRow(b, r)
 	}
-	return proto.End(b, start)
+	return b
 }
 
 // ParseTable reads the body of a Table frame.
 func ParseTable(body []byte) (*Table, error) {
 	r := reader{b: body}
-	instance, mark := r.instance(), r.mark()
+	t := r.table()
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("parse table: %w", err)
+	}
+	return t, nil
+}
+
+func (r *reader) table() *Table {
+	head, print := r.head(), r.u64()
 	names := r.dictionary()
 	rows := make([]Row, r.count(rowSize))
 	for i := range rows {
 		rows[i] = r.row(names)
 	}
-	if err := r.end(); err != nil {
-		return nil, fmt.Errorf("parse table: %w", err)
-	}
-	t := NewTable(instance, mark.Version, rows)
+	t := NewTable(head, rows)
 	switch {
-	case instance.IsZero() || mark.Version == 0:
-		return nil, errors.New("parse table: no instance or version")
-	case t.Mark() != mark:
-		return nil, fmt.Errorf("parse table: fingerprint %016x, but the rows give %016x", mark.Fingerprint, t.print)
+	case r.err != nil:
+	case head.Instance.IsZero() || head.Version == 0:
+		r.fail(errors.New("no instance or version"))
+	case t.print != print:
+		r.fail(fmt.Errorf("fingerprint %016x, but the rows give %016x", print, t.print))
 	}
-	return t, nil
+	return t
 }
 
 // AppendDelta appends d as a whole frame.
 func AppendDelta(b []byte, d *Delta) []byte {
 	b, start := proto.Begin(b, proto.FrameDelta)
-	b = append(b, d.Instance[:]...)
 	b = appendMark(b, d.From)
-	b = appendMark(b, d.To)
+	b = appendHead(b, &d.Head)
+	b = binary.BigEndian.AppendUint64(b, d.Print)
 	dict := make(dictionary)
 	for _, r := range d.Rows {
 		dict.add(r.Row)
@@ -99,7 +127,7 @@ func AppendDelta(b []byte, d *Delta) []byte {
 // ParseDelta reads the body of a Delta frame.
 func ParseDelta(body []byte) (Delta, error) {
 	r := reader{b: body}
-	d := Delta{Instance: r.instance(), From: r.mark(), To: r.mark()}
+	d := Delta{From: r.mark(), Head: r.head(), Print: r.u64()}
 	names := r.dictionary()
 	d.Rows = make([]DeltaRow, r.count(2+rowSize))
 	for i := range d.Rows {
@@ -112,6 +140,77 @@ func ParseDelta(body []byte) (Delta, error) {
 		return Delta{}, fmt.Errorf("parse delta: %w", err)
 	}
 	return d, nil
+}
+
+const (
+	commandFound  = 1
+	commandChange = 2
+)
+
+// AppendCommand appends an entry of the register's log.
+func AppendCommand(b []byte, c *Command) []byte {
+	b = binary.BigEndian.AppendUint64(b, c.Term)
+	if c.Found != nil {
+		return appendTable(append(b, commandFound), c.Found)
+	}
+	b = append(b, commandChange)
+	dict := make(dictionary)
+	for _, x := range c.Changes {
+		dict.add(x.Row)
+	}
+	b = dict.append(b)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(c.Changes)))
+	for _, x := range c.Changes {
+		b = binary.BigEndian.AppendUint16(b, uint16(x.Partition))
+		b = binary.BigEndian.AppendUint64(b, uint64(x.Replaces))
+		b = dict.appendRow(b, x.Row)
+	}
+	b = appendAddresses(b, c.Addresses)
+	b = appendNames(b, c.Forget)
+	b = appendMoves(b, c.Moves)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(c.Ended)))
+	for _, p := range c.Ended {
+		b = binary.BigEndian.AppendUint16(b, uint16(p))
+	}
+	if c.Settings == nil {
+		return append(b, 0)
+	}
+	return appendSettings(append(b, 1), *c.Settings)
+}
+
+// ParseCommand reads an entry of the register's log.
+func ParseCommand(b []byte) (*Command, error) {
+	r := reader{b: b}
+	c := &Command{Term: r.u64()}
+	switch kind := r.u8(); kind {
+	case commandFound:
+		c.Found = r.table()
+	case commandChange:
+		r.change(c)
+	default:
+		r.fail(fmt.Errorf("kind %d", kind))
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("parse command: %w", err)
+	}
+	return c, nil
+}
+
+func (r *reader) change(c *Command) {
+	names := r.dictionary()
+	c.Changes = make([]plan.Change, r.count(10+rowSize))
+	for i := range c.Changes {
+		c.Changes[i] = plan.Change{Partition: proto.Partition(r.u16()), Replaces: proto.Term(r.u64()), Row: r.row(names)}
+	}
+	c.Addresses, c.Forget, c.Moves = r.addresses(), r.names(), r.moves()
+	c.Ended = make([]proto.Partition, r.count(2))
+	for i := range c.Ended {
+		c.Ended[i] = proto.Partition(r.u16())
+	}
+	if r.u8() == 1 {
+		s := r.settings()
+		c.Settings = &s
+	}
 }
 
 // AppendTableGet appends a TableGet frame; version is what the sender has, 0 for nothing.
@@ -130,22 +229,147 @@ func ParseTableGet(body []byte) (version uint64, err error) {
 	return version, nil
 }
 
+// Announcement is what a node says of its register and its copy of the Table.
+type Announcement struct {
+	Instance proto.Instance
+	Mark     Mark
+	Term     uint64 // raft term in which the sender leads, 0 when it does not
+	Applied  uint64 // raft index up to which the sender follows the register, 0 when it does not
+}
+
+// founding is what the sender belongs to.
+func (a *Announcement) founding() proto.Founding {
+	return proto.Founding{Instance: a.Instance, Generation: uint32(a.Mark.Version >> 32)}
+}
+
 // AppendVersion appends a Version frame.
-func AppendVersion(b []byte, instance proto.Instance, mark Mark) []byte {
+func AppendVersion(b []byte, a Announcement) []byte {
 	b, start := proto.Begin(b, proto.FrameVersion)
-	b = append(b, instance[:]...)
-	return proto.End(appendMark(b, mark), start)
+	b = append(b, a.Instance[:]...)
+	b = appendMark(b, a.Mark)
+	b = binary.BigEndian.AppendUint64(b, a.Term)
+	return proto.End(binary.BigEndian.AppendUint64(b, a.Applied), start)
 }
 
 // ParseVersion reads the body of a Version frame.
-func ParseVersion(body []byte) (instance proto.Instance, mark Mark, err error) {
+func ParseVersion(body []byte) (Announcement, error) {
 	r := reader{b: body}
-	instance, mark = r.instance(), r.mark()
+	a := Announcement{Instance: r.instance(), Mark: r.mark(), Term: r.u64(), Applied: r.u64()}
 	if err := r.end(); err != nil {
-		return proto.Instance{}, Mark{}, fmt.Errorf("parse version: %w", err)
+		return Announcement{}, fmt.Errorf("parse version: %w", err)
 	}
-	return instance, mark, nil
+	return a, nil
 }
+
+// Death is how a node came to know that a run of another has ended.
+type Death struct {
+	Name proto.NodeName
+	Fate Fate
+}
+
+// AppendWitness appends a Witness frame.
+func AppendWitness(b []byte, deaths []Death) []byte {
+	b, start := proto.Begin(b, proto.FrameWitness)
+	b = binary.BigEndian.AppendUint16(b, uint16(len(deaths)))
+	for _, d := range deaths {
+		b = appendText(append(b, byte(d.Fate)), string(d.Name))
+	}
+	return proto.End(b, start)
+}
+
+// ParseWitness reads the body of a Witness frame.
+func ParseWitness(body []byte) ([]Death, error) {
+	r := reader{b: body}
+	deaths := make([]Death, r.count(2))
+	for i := range deaths {
+		deaths[i] = Death{Fate: Fate(r.u8()), Name: r.name()}
+	}
+	if err := r.end(); err != nil {
+		return nil, fmt.Errorf("parse witness: %w", err)
+	}
+	return deaths, nil
+}
+
+// AppendFound appends a Found frame.
+func AppendFound(b []byte, f proto.Founding, shards []proto.NodeName) []byte {
+	b, start := proto.Begin(b, proto.FrameFound)
+	return proto.End(appendNames(appendFounding(b, f), shards), start)
+}
+
+// ParseFound reads the body of a Found frame.
+func ParseFound(body []byte) (f proto.Founding, shards []proto.NodeName, err error) {
+	r := reader{b: body}
+	f, shards = r.founding(), r.names()
+	if err := r.end(); err != nil {
+		return proto.Founding{}, nil, fmt.Errorf("parse found: %w", err)
+	}
+	return f, shards, nil
+}
+
+// AppendAgree appends an Agree frame.
+func AppendAgree(b []byte, f proto.Founding) []byte {
+	b, start := proto.Begin(b, proto.FrameAgree)
+	return proto.End(appendFounding(b, f), start)
+}
+
+// ParseAgree reads the body of an Agree frame.
+func ParseAgree(body []byte) (f proto.Founding, err error) {
+	r := reader{b: body}
+	f = r.founding()
+	if err := r.end(); err != nil {
+		return proto.Founding{}, fmt.Errorf("parse agree: %w", err)
+	}
+	return f, nil
+}
+
+func appendFounding(b []byte, f proto.Founding) []byte {
+	return binary.BigEndian.AppendUint32(append(b, f.Instance[:]...), f.Generation)
+}
+
+func appendHead(b []byte, h *Head) []byte {
+	b = append(b, h.Instance[:]...)
+	b = binary.BigEndian.AppendUint64(b, h.Version)
+	b = appendSettings(b, h.Settings)
+	b = appendNames(b, h.Voters)
+	b = appendMoves(b, h.Moves)
+	b = appendAddresses(b, h.Addresses)
+	return appendNames(b, h.Forgotten)
+}
+
+func appendSettings(b []byte, s plan.Settings) []byte {
+	b = binary.BigEndian.AppendUint16(b, s.Placement)
+	b = binary.BigEndian.AppendUint16(b, s.Replication)
+	return binary.BigEndian.AppendUint16(b, s.Load)
+}
+
+func appendNames(b []byte, names []proto.NodeName) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(names)))
+	for _, n := range names {
+		b = appendText(b, string(n))
+	}
+	return b
+}
+
+func appendAddresses(b []byte, list []Address) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(list)))
+	for _, a := range list {
+		b = appendText(appendText(b, string(a.Name)), a.Link)
+	}
+	return b
+}
+
+func appendMoves(b []byte, list []plan.Move) []byte {
+	b = binary.BigEndian.AppendUint16(b, uint16(len(list)))
+	for _, m := range list {
+		b = binary.BigEndian.AppendUint16(b, uint16(m.Partition))
+		b = append(b, byte(m.State))
+		b = appendText(appendText(b, string(m.From)), string(m.To))
+	}
+	return b
+}
+
+// appendText appends size(1) and the bytes. What is longer than 255 was refused where it came in.
+func appendText(b []byte, s string) []byte { return append(append(b, byte(len(s))), s...) }
 
 func appendMark(b []byte, m Mark) []byte {
 	b = binary.BigEndian.AppendUint64(b, m.Version)
@@ -175,8 +399,7 @@ func (d dictionary) append(b []byte) []byte {
 	}
 	b = binary.BigEndian.AppendUint16(b, uint16(len(names)))
 	for _, name := range names {
-		b = append(b, byte(len(name)))
-		b = append(b, name...)
+		b = appendText(b, string(name))
 	}
 	return b
 }
@@ -184,6 +407,7 @@ func (d dictionary) append(b []byte) []byte {
 func (d dictionary) appendRow(b []byte, r Row) []byte {
 	b = binary.BigEndian.AppendUint16(b, d[r.Owner])
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Term))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.Since))
 	b = append(b, byte(len(r.Followers)))
 	for _, f := range r.Followers {
 		b = binary.BigEndian.AppendUint16(b, d[f])
@@ -193,7 +417,7 @@ func (d dictionary) appendRow(b []byte, r Row) []byte {
 
 // rowSize is the least that a row takes. Counts are checked against it before anything is
 // allocated for them.
-const rowSize = 2 + 8 + 1
+const rowSize = 2 + 8 + 8 + 1
 
 // reader reads a body from the front. After the first failure it gives zeros.
 type reader struct {
@@ -228,6 +452,13 @@ func (r *reader) u8() uint8 {
 func (r *reader) u16() uint16 {
 	if b := r.take(2); b != nil {
 		return binary.BigEndian.Uint16(b)
+	}
+	return 0
+}
+
+func (r *reader) u32() uint32 {
+	if b := r.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
 	}
 	return 0
 }
@@ -269,17 +500,54 @@ func (r *reader) count(size int) int {
 	return n
 }
 
-func (r *reader) dictionary() []proto.NodeName {
+func (r *reader) dictionary() []proto.NodeName { return r.names() }
+
+// names reads a list of node names.
+func (r *reader) names() []proto.NodeName {
 	names := make([]proto.NodeName, r.count(1))
 	for i := range names {
-		name, err := proto.ParseNodeName(r.text())
-		if err != nil {
-			r.fail(err)
-			return nil
-		}
-		names[i] = name
+		names[i] = r.name()
 	}
 	return names
+}
+
+func (r *reader) name() proto.NodeName {
+	name, err := proto.ParseNodeName(r.text())
+	if err != nil {
+		r.fail(err)
+	}
+	return name
+}
+
+func (r *reader) founding() proto.Founding {
+	return proto.Founding{Instance: r.instance(), Generation: r.u32()}
+}
+
+func (r *reader) head() Head {
+	return Head{
+		Instance: r.instance(), Version: r.counter(), Settings: r.settings(),
+		Voters: r.names(), Moves: r.moves(), Addresses: r.addresses(), Forgotten: r.names(),
+	}
+}
+
+func (r *reader) settings() plan.Settings {
+	return plan.Settings{Placement: r.u16(), Replication: r.u16(), Load: r.u16()}
+}
+
+func (r *reader) addresses() []Address {
+	list := make([]Address, r.count(2))
+	for i := range list {
+		list[i] = Address{Name: r.name(), Link: r.text()}
+	}
+	return list
+}
+
+func (r *reader) moves() []plan.Move {
+	list := make([]plan.Move, r.count(5))
+	for i := range list {
+		list[i] = plan.Move{Partition: proto.Partition(r.u16()), State: plan.MoveState(r.u8()), From: r.name(), To: r.name()}
+	}
+	return list
 }
 
 func (r *reader) node(names []proto.NodeName) proto.NodeName {
@@ -298,7 +566,10 @@ func (r *reader) row(names []proto.NodeName) Row {
 	} else {
 		row.Owner = r.node(names)
 	}
-	row.Term = proto.Term(r.counter())
+	row.Term, row.Since = proto.Term(r.counter()), proto.Term(r.counter())
+	if row.Since > row.Term {
+		r.fail(fmt.Errorf("since term %d in term %d", row.Since, row.Term))
+	}
 	if n := int(r.u8()); n > 0 && n*2 <= len(r.b) {
 		row.Followers = make([]proto.NodeName, n)
 		for i := range row.Followers {

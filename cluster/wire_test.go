@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -41,14 +43,63 @@ func golden(t *testing.T, name string, have []byte) {
 var (
 	nameA = proto.MakeNodeName("a", 1)
 	nameB = proto.MakeNodeName("b-2", 0xfeed)
+	nameC = proto.MakeNodeName("c", 3)
 	inst  = proto.Instance{1, 2, 3, 15: 16}
 )
 
+// exampleTables are two of one register; every field says something.
 func exampleTables() (old, next *Table) {
-	old = NewTable(inst, 7, []Row{{Owner: nameA, Term: 1}, {}, {Owner: nameA, Followers: []proto.NodeName{nameB}, Term: 2}})
-	next = NewTable(inst, 8, []Row{{Owner: nameA, Term: 1}, {Owner: nameB, Term: 1}, {Owner: nameB, Followers: []proto.NodeName{nameA}, Term: 3}})
+	head := Head{
+		Instance:  inst,
+		Version:   7,
+		Settings:  plan.DefaultSettings(),
+		Voters:    []proto.NodeName{nameA},
+		Moves:     []plan.Move{{Partition: 2, From: nameA, To: nameB, State: plan.Learning}},
+		Addresses: []Address{{nameA, "10.0.0.1:7400"}, {nameB, "10.0.0.2:7400"}},
+	}
+	old = NewTable(head, []Row{
+		{Owner: nameA, Term: 1, Since: 1},
+		{},
+		{Owner: nameA, Followers: []proto.NodeName{nameB}, Term: 2, Since: 1},
+	})
+	head.Version, head.Moves = 8, nil
+	head.Voters = []proto.NodeName{nameA, nameB, nameC}
+	head.Forgotten = []proto.NodeName{nameB}
+	next = NewTable(head, []Row{
+		{Owner: nameA, Term: 1, Since: 1},
+		{Owner: nameB, Term: 1, Since: 1},
+		{Owner: nameB, Followers: []proto.NodeName{nameA}, Term: 3, Since: 3},
+	})
 	return old, next
 }
+
+func exampleCommand() *Command {
+	settings := plan.Settings{Placement: 1, Replication: 200, Load: 150}
+	return &Command{
+		Term: 5,
+		Changes: []plan.Change{
+			{Partition: 1, Row: Row{Owner: nameB, Term: 1, Since: 1}},
+			{Partition: 2, Replaces: 2, Row: Row{Owner: nameB, Followers: []proto.NodeName{nameA}, Term: 3, Since: 3}},
+		},
+		Addresses: []Address{{nameB, "10.0.0.2:7400"}},
+		Forget:    []proto.NodeName{nameC},
+		Moves:     []plan.Move{{Partition: 0, From: nameA, To: nameB, State: plan.Freezing}},
+		Ended:     []proto.Partition{2},
+		Settings:  &settings,
+	}
+}
+
+func foundCommand() *Command {
+	old, _ := exampleTables()
+	return &Command{Term: 2, Found: old}
+}
+
+var (
+	exampleSaid     = Announcement{Instance: inst, Mark: Mark{Version: 7, Fingerprint: 0xf00d}, Term: 5, Applied: 41}
+	exampleDeaths   = []Death{{nameA, FateRefused}, {nameB, FateReplaced}, {nameC, FateLeft}}
+	exampleFounding = proto.Founding{Instance: inst, Generation: 3}
+	exampleShards   = []proto.NodeName{nameA, nameB}
+)
 
 func TestGoldenBytes(t *testing.T) {
 	old, next := exampleTables()
@@ -56,7 +107,12 @@ func TestGoldenBytes(t *testing.T) {
 	golden(t, "table", AppendTable(nil, old))
 	golden(t, "delta", AppendDelta(nil, &delta))
 	golden(t, "table-get", AppendTableGet(nil, 7))
-	golden(t, "version", AppendVersion(nil, inst, old.Mark()))
+	golden(t, "version", AppendVersion(nil, exampleSaid))
+	golden(t, "witness", AppendWitness(nil, exampleDeaths))
+	golden(t, "found", AppendFound(nil, exampleFounding, exampleShards))
+	golden(t, "agree", AppendAgree(nil, exampleFounding))
+	golden(t, "command-found", AppendCommand(nil, foundCommand()))
+	golden(t, "command-change", AppendCommand(nil, exampleCommand()))
 	meta, err := encodeMetadata(&exampleNode)
 	if err != nil {
 		t.Fatal(err)
@@ -77,10 +133,15 @@ func body(t *testing.T, frame []byte, typ proto.FrameType) []byte {
 	return frame[proto.HeaderSize:]
 }
 
+// sameTable compares all that two Tables say; an empty list is the same as none.
+func sameTable(a, b *Table) bool {
+	return bytes.Equal(AppendTable(nil, a), AppendTable(nil, b))
+}
+
 func TestFramesRoundTrip(t *testing.T) {
 	old, next := exampleTables()
-	table, err := ParseTable(body(t, AppendTable(nil, old), proto.FrameTable))
-	if err != nil || table.Mark() != old.Mark() || table.Instance != inst {
+	table, err := ParseTable(body(t, AppendTable(nil, next), proto.FrameTable))
+	if err != nil || !reflect.DeepEqual(table.Rows(), next.Rows()) || !sameTable(table, next) {
 		t.Errorf("table came back as %+v, %v", table, err)
 	}
 	d := next.Since(old)
@@ -88,15 +149,35 @@ func TestFramesRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if applied, err := table.Apply(&delta); err != nil || applied.Mark() != next.Mark() {
+	if applied, err := old.Apply(&delta); err != nil || !sameTable(applied, next) {
 		t.Errorf("delta leads to %+v, %v", applied, err)
 	}
 	if v, err := ParseTableGet(body(t, AppendTableGet(nil, 9), proto.FrameTableGet)); v != 9 || err != nil {
 		t.Errorf("table-get: %d, %v", v, err)
 	}
-	i, m, err := ParseVersion(body(t, AppendVersion(nil, inst, old.Mark()), proto.FrameVersion))
-	if i != inst || m != old.Mark() || err != nil {
-		t.Errorf("version: %v %v %v", i, m, err)
+	if a, err := ParseVersion(body(t, AppendVersion(nil, exampleSaid), proto.FrameVersion)); a != exampleSaid || err != nil {
+		t.Errorf("version: %+v, %v", a, err)
+	}
+	if w, err := ParseWitness(body(t, AppendWitness(nil, exampleDeaths), proto.FrameWitness)); !reflect.DeepEqual(w, exampleDeaths) || err != nil {
+		t.Errorf("witness: %v, %v", w, err)
+	}
+	f, shards, err := ParseFound(body(t, AppendFound(nil, exampleFounding, exampleShards), proto.FrameFound))
+	if f != exampleFounding || !reflect.DeepEqual(shards, exampleShards) || err != nil {
+		t.Errorf("found: %v %v %v", f, shards, err)
+	}
+	if f, err := ParseAgree(body(t, AppendAgree(nil, exampleFounding), proto.FrameAgree)); f != exampleFounding || err != nil {
+		t.Errorf("agree: %v %v", f, err)
+	}
+}
+
+func TestCommandsRoundTrip(t *testing.T) {
+	c, err := ParseCommand(AppendCommand(nil, exampleCommand()))
+	if err != nil || !reflect.DeepEqual(c, exampleCommand()) {
+		t.Errorf("a change came back as %+v, %v", c, err)
+	}
+	c, err = ParseCommand(AppendCommand(nil, foundCommand()))
+	if err != nil || c.Term != 2 || c.Found == nil || !sameTable(c.Found, foundCommand().Found) || !(&Command{Changes: c.Changes, Forget: c.Forget}).Empty() {
+		t.Errorf("a founding came back as %+v, %v", c, err)
 	}
 }
 
@@ -105,11 +186,12 @@ func TestApplyRefusesHoles(t *testing.T) {
 	for name, spoil := range map[string]func(*Delta){
 		"another version":          func(d *Delta) { d.From.Version = 6 },
 		"another table":            func(d *Delta) { d.From.Fingerprint++ },
-		"another instance":         func(d *Delta) { d.Instance[0]++ },
+		"another instance":         func(d *Delta) { d.Head.Instance[0]++ },
+		"a version that goes back": func(d *Delta) { d.Head.Version = 7 },
 		"a row that is not there":  func(d *Delta) { d.Rows[1].Partition = 3 },
 		"a term that goes back":    func(d *Delta) { d.Rows[1].Row.Term = 1 },
 		"a missing row":            func(d *Delta) { d.Rows = d.Rows[:1] },
-		"another result than said": func(d *Delta) { d.To.Fingerprint++ },
+		"another result than said": func(d *Delta) { d.Print++ },
 	} {
 		d := next.Since(old)
 		spoil(&d)
@@ -117,7 +199,7 @@ func TestApplyRefusesHoles(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if was, _ := exampleTables(); was.Mark() != old.Mark() {
+	if was, _ := exampleTables(); !sameTable(was, old) {
 		t.Error("a refused delta changed the table")
 	}
 }
@@ -130,65 +212,165 @@ func TestWholeTableFitsInAFrame(t *testing.T) {
 		}
 		rows[p] = Row{Owner: id(p), Followers: []proto.NodeName{id(p + 1), id(p + 2)}, Term: 1 << 40}
 	}
-	frame := AppendTable(nil, NewTable(inst, 1, rows))
-	if len(frame) > proto.MaxFrame/4 {
-		t.Errorf("a table with 500 nodes and two followers each takes %d bytes", len(frame))
+	head := Head{Instance: inst, Version: 1}
+	for name := range namedBy(rows) {
+		head.Addresses = append(head.Addresses, Address{name, strings.Repeat("a", 255)})
+	}
+	frame := AppendTable(nil, NewTable(head, rows))
+	if len(frame) > proto.MaxFrame/2 {
+		t.Errorf("a table with 500 nodes, the longest addresses and two followers each takes %d bytes", len(frame))
 	}
 	if _, err := ParseTable(body(t, frame, proto.FrameTable)); err != nil {
 		t.Error(err)
 	}
 }
 
-// parseAll runs every parser on b; what is understood must survive the way back.
-func parseAll(t *testing.T, b []byte) {
-	if table, err := ParseTable(b); err == nil {
-		again, err := ParseTable(AppendTable(nil, table)[proto.HeaderSize:])
-		if err != nil || again.Mark() != table.Mark() {
-			t.Errorf("a table that was understood is not understood again: %v", err)
+// parsers read a body and write what they understood again, so that what survives the way is seen.
+var parsers = map[string]func(b []byte) (again []byte, err error){
+	"table": func(b []byte) ([]byte, error) {
+		t, err := ParseTable(b)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if d, err := ParseDelta(b); err == nil {
-		if again, err := ParseDelta(AppendDelta(nil, &d)[proto.HeaderSize:]); err != nil || len(again.Rows) != len(d.Rows) {
-			t.Errorf("a delta that was understood is not understood again: %v", err)
+		return AppendTable(nil, t)[proto.HeaderSize:], nil
+	},
+	"delta": func(b []byte) ([]byte, error) {
+		d, err := ParseDelta(b)
+		if err != nil {
+			return nil, err
 		}
-	}
-	if v, err := ParseTableGet(b); err == nil && !bytes.Equal(AppendTableGet(nil, v)[proto.HeaderSize:], b) {
-		t.Errorf("table-get %x came back otherwise", b)
-	}
-	if i, m, err := ParseVersion(b); err == nil && !bytes.Equal(AppendVersion(nil, i, m)[proto.HeaderSize:], b) {
-		t.Errorf("version %x came back otherwise", b)
-	}
+		return AppendDelta(nil, &d)[proto.HeaderSize:], nil
+	},
+	"table-get": func(b []byte) ([]byte, error) {
+		v, err := ParseTableGet(b)
+		return AppendTableGet(nil, v)[proto.HeaderSize:], err
+	},
+	"version": func(b []byte) ([]byte, error) {
+		a, err := ParseVersion(b)
+		return AppendVersion(nil, a)[proto.HeaderSize:], err
+	},
+	"witness": func(b []byte) ([]byte, error) {
+		d, err := ParseWitness(b)
+		return AppendWitness(nil, d)[proto.HeaderSize:], err
+	},
+	"found": func(b []byte) ([]byte, error) {
+		f, shards, err := ParseFound(b)
+		return AppendFound(nil, f, shards)[proto.HeaderSize:], err
+	},
+	"agree": func(b []byte) ([]byte, error) {
+		f, err := ParseAgree(b)
+		return AppendAgree(nil, f)[proto.HeaderSize:], err
+	},
+	"command": func(b []byte) ([]byte, error) {
+		c, err := ParseCommand(b)
+		if err != nil {
+			return nil, err
+		}
+		return AppendCommand(nil, c), nil
+	},
 }
 
-func FuzzParse(f *testing.F) {
+// exampleBodies is one of each, by the names of parsers; two for a command.
+func exampleBodies() map[string][][]byte {
 	old, next := exampleTables()
 	d := next.Since(old)
-	for _, frame := range [][]byte{
-		AppendTable(nil, old), AppendDelta(nil, &d), AppendTableGet(nil, 3), AppendVersion(nil, inst, old.Mark()),
-	} {
-		f.Add(frame[proto.HeaderSize:])
+	frames := map[string][]byte{
+		"table":     AppendTable(nil, old),
+		"delta":     AppendDelta(nil, &d),
+		"table-get": AppendTableGet(nil, 3),
+		"version":   AppendVersion(nil, exampleSaid),
+		"witness":   AppendWitness(nil, exampleDeaths),
+		"found":     AppendFound(nil, exampleFounding, exampleShards),
+		"agree":     AppendAgree(nil, exampleFounding),
 	}
-	f.Fuzz(parseAll)
+	bodies := make(map[string][][]byte)
+	for name, frame := range frames {
+		bodies[name] = [][]byte{frame[proto.HeaderSize:]}
+	}
+	bodies["command"] = [][]byte{AppendCommand(nil, exampleCommand()), AppendCommand(nil, foundCommand())}
+	return bodies
 }
 
-// TestParseCutAndSpoiled cuts every frame at every byte and flips every bit: errors at most.
+// parse runs one parser on b: what it understands must be what it says, to the last byte, once it has
+// been written by us.
+func parse(t *testing.T, name string, b []byte) {
+	t.Helper()
+	again, err := parsers[name](b)
+	if err != nil {
+		return
+	}
+	third, err := parsers[name](again)
+	if err != nil || !bytes.Equal(third, again) {
+		t.Errorf("%s %x was understood, and written as %x is not: %v", name, b, again, err)
+	}
+	if fixed := name != "table" && name != "delta" && name != "command"; fixed && !bytes.Equal(again, b) {
+		t.Errorf("%s %x came back as %x", name, b, again)
+	}
+}
+
+func fuzz(f *testing.F, name string) {
+	for _, b := range exampleBodies()[name] {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { parse(t, name, b) })
+}
+
+func FuzzParseTable(f *testing.F)    { fuzz(f, "table") }
+func FuzzParseDelta(f *testing.F)    { fuzz(f, "delta") }
+func FuzzParseTableGet(f *testing.F) { fuzz(f, "table-get") }
+func FuzzParseVersion(f *testing.F)  { fuzz(f, "version") }
+func FuzzParseWitness(f *testing.F)  { fuzz(f, "witness") }
+func FuzzParseFound(f *testing.F)    { fuzz(f, "found") }
+func FuzzParseAgree(f *testing.F)    { fuzz(f, "agree") }
+func FuzzParseCommand(f *testing.F)  { fuzz(f, "command") }
+
+// TestParseCutAndSpoiled cuts everything at every byte, adds one, and flips every bit: errors at most.
 func TestParseCutAndSpoiled(t *testing.T) {
-	old, next := exampleTables()
-	d := next.Since(old)
-	for _, frame := range [][]byte{AppendTable(nil, old), AppendDelta(nil, &d)} {
-		whole := frame[proto.HeaderSize:]
-		for n := range whole {
-			if _, err := ParseTable(whole[:n]); err == nil {
-				t.Errorf("a table cut at %d of %d was understood", n, len(whole))
+	for name, bodies := range exampleBodies() {
+		for _, whole := range bodies {
+			if _, err := parsers[name](whole); err != nil {
+				t.Errorf("%s: %v", name, err)
 			}
-			if _, err := ParseDelta(whole[:n]); err == nil {
-				t.Errorf("a delta cut at %d of %d was understood", n, len(whole))
+			if _, err := parsers[name](append(bytes.Clone(whole), 0)); err == nil {
+				t.Errorf("%s with a byte behind its end was understood", name)
 			}
-			for bit := range 8 {
-				spoiled := bytes.Clone(whole)
-				spoiled[n] ^= 1 << bit
-				parseAll(t, spoiled)
+			for n := range whole {
+				if _, err := parsers[name](whole[:n]); err == nil {
+					t.Errorf("%s cut at %d of %d was understood", name, n, len(whole))
+				}
+				for bit := range 8 {
+					spoiled := bytes.Clone(whole)
+					spoiled[n] ^= 1 << bit
+					for other := range parsers {
+						parse(t, other, spoiled)
+					}
+				}
 			}
 		}
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	old, _ := exampleTables()
+	table := func(change func(*Table)) []byte {
+		x := *old
+		x.rows = append([]Row(nil), old.rows...)
+		change(&x)
+		return AppendTable(nil, &x)[proto.HeaderSize:]
+	}
+	for what, b := range map[string][]byte{
+		"no instance":             table(func(t *Table) { t.Instance = proto.Instance{} }),
+		"no version":              table(func(t *Table) { t.Version = 0 }),
+		"a version out of range":  table(func(t *Table) { t.Version = 1 << 63 }),
+		"another fingerprint":     table(func(t *Table) { t.print++ }),
+		"a reign that is to come": table(func(t *Table) { t.rows[0].Since = 2 }),
+		"a voter without a name":  table(func(t *Table) { t.Voters = []proto.NodeName{"nobody"} }),
+	} {
+		if _, err := ParseTable(b); err == nil {
+			t.Errorf("a table with %s was understood", what)
+		}
+	}
+	if _, err := ParseCommand([]byte{0, 0, 0, 0, 0, 0, 0, 1, 3}); err == nil {
+		t.Error("a command of an unknown kind was understood")
 	}
 }

@@ -23,9 +23,9 @@ const (
 	acceptMax = time.Second
 )
 
-// Serve accepts links from ln until ctx ends, and returns its error, or until
-// ln fails for good. It closes ln. When it returns, no hello is under way any
-// more; the links stay.
+// Serve accepts links, streams and probes from ln until ctx ends, and returns
+// its error, or until ln fails for good. It closes ln. When it returns, no hello
+// is under way any more; links and streams stay.
 func (m *Mesh) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	stop := context.AfterFunc(ctx, func() { ln.Close() })
@@ -68,16 +68,38 @@ func temporary(err error) bool {
 
 func (m *Mesh) accept(ctx context.Context, raw net.Conn) {
 	from := hostOf(raw.RemoteAddr())
-	c, peer, err := Accept(ctx, raw, *m.cfg)
+	var str *stream
+	c, peer, err := run(ctx, raw, m.cfg, false, func(x *exchange) (Peer, error) {
+		return x.accept(func(p *Peer) (r *Refusal) {
+			if p.Purpose == PurposeStream {
+				str, r = m.streams.add(raw, m.cfg.Self)
+			}
+			return r
+		})
+	})
 	if evicted := m.hellos.remove(raw); evicted && err != nil {
 		err = refuse(ReasonBusy, "more than %d hellos at once", maxHellos)
 	}
 	if err != nil {
+		if str != nil {
+			str.Close()
+		}
 		if ctx.Err() == nil {
 			m.refuse(from, "", err)
 		}
 		return
 	}
+	switch peer.Purpose {
+	case PurposeFrames:
+		m.acceptLink(ctx, c, peer, from)
+	case PurposeStream:
+		m.cfg.Stream(str.begin(c), peer)
+	case PurposeProbe:
+		c.Close()
+	}
+}
+
+func (m *Mesh) acceptLink(ctx context.Context, c net.Conn, peer Peer, from string) {
 	s, err := poll.Take(c)
 	if err != nil {
 		c.Close()

@@ -57,12 +57,21 @@ type Config struct {
 	// If empty, nothing is proved, and a node that has a key is refused.
 	Keys [][]byte
 
-	// Instance tells the cluster's instance, the zero value while there is
-	// none. It is called for each hello, from any goroutine.
+	// Founding tells the cluster's instance and generation, the zero value while
+	// this node knows of none. It is called for each hello, from any goroutine.
 	// If nil, there is none.
-	Instance func() proto.Instance
+	Founding func() proto.Founding
 
-	// TLS wraps each connection before the hello.
+	// Stream is given each stream that another node has opened, behind its
+	// hello: a blocking connection without deadlines, inside TLS if there is
+	// any. It belongs to the callee, who closes it; the Mesh closes it too when
+	// it stops. Stream runs on the goroutine of the hello, which Serve waits
+	// for: it must return soon.
+	// If nil, streams are refused with ReasonPurpose.
+	Stream func(c net.Conn, p Peer)
+
+	// TLS wraps each connection before the hello. With it, any certificate of
+	// its authority is a node: it comes as far as the hello.
 	// If nil, links are plain TCP.
 	TLS *TLS
 
@@ -90,8 +99,8 @@ func (c Config) filled() (*Config, error) {
 	if c.Partitions == 0 {
 		c.Partitions = proto.Partitions
 	}
-	if c.Instance == nil {
-		c.Instance = func() proto.Instance { return proto.Instance{} }
+	if c.Founding == nil {
+		c.Founding = func() proto.Founding { return proto.Founding{} }
 	}
 	if c.VersionMin == 0 {
 		c.VersionMin = proto.VersionMin

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -97,17 +98,25 @@ func (m *Mesh) connect(ctx context.Context, name proto.NodeName, index int) *Lin
 
 // refuse counts and logs a hello that failed, on either side.
 func (m *Mesh) refuse(addr string, name proto.NodeName, err error) {
+	r := m.count(err)
+	fields := []zap.Field{zap.String("address", addr), zap.Stringer("reason", r.Reason), zap.String("text", r.Text), zap.Bool("by_peer", r.Remote)}
+	if name != "" {
+		fields = append(fields, zap.String("node", string(name)))
+	}
+	if bug := (*panicked)(nil); errors.As(err, &bug) {
+		fields = append(fields, zap.ByteString("stack", bug.stack))
+	}
+	m.log.warn(addr, r.Reason.String(), "link refused", fields...)
+}
+
+func (m *Mesh) count(err error) *Refusal {
 	r := refusalOf(err)
 	if r.Reason >= reasons {
 		m.refused[ReasonNone].Add(1)
 	} else {
 		m.refused[r.Reason].Add(1)
 	}
-	fields := []zap.Field{zap.String("address", addr), zap.Stringer("reason", r.Reason), zap.String("text", r.Text), zap.Bool("by_peer", r.Remote)}
-	if name != "" {
-		fields = append(fields, zap.String("node", string(name)))
-	}
-	m.log.warn(addr, r.Reason.String(), "link refused", fields...)
+	return r
 }
 
 func pause(ctx context.Context, d time.Duration) {

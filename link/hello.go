@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/roomring/roomring/proto"
@@ -17,10 +18,33 @@ import (
 
 const magic = "roomring"
 
-// Hello is what a node says of itself when a link opens; an Answer is the same
-// from the other side with a proof in front. See the package doc for the bytes.
+// Purpose is what a connection between two nodes is for. Numbers are never
+// reused.
+type Purpose uint8
+
+// The purposes.
+const (
+	PurposeFrames Purpose = 0 // a link
+	PurposeStream Purpose = 1 // bytes for the register: both ends are the right runs of one founding
+	PurposeProbe  Purpose = 2 // who answers here? Nothing follows
+
+	purposes = 3
+)
+
+var purposeNames = [purposes]string{"frames", "stream", "probe"}
+
+func (p Purpose) String() string {
+	if p < purposes {
+		return purposeNames[p]
+	}
+	return fmt.Sprintf("purpose(%d)", uint8(p))
+}
+
+// Hello is what a node says of itself when a connection opens; an Answer is the
+// same from the other side with a proof in front. See the package doc for the
+// bytes.
 type Hello struct {
-	Purpose    uint8 // 0: frames; others are reserved
+	Purpose    Purpose
 	Min, Max   uint16
 	Role       proto.Role
 	Lanes      uint8
@@ -28,7 +52,7 @@ type Hello struct {
 	Flags      uint8
 	Partitions uint16
 	RoomHash   uint64
-	Instance   proto.Instance
+	Founding   proto.Founding // zero while the sender knows of none
 	Nonce      [nonceSize]byte
 	Cluster    string
 	Self       proto.NodeName
@@ -47,13 +71,14 @@ func AppendHello(b []byte, h *Hello) []byte {
 
 func (h *Hello) append(b []byte) []byte {
 	b = append(b, magic...)
-	b = append(b, h.Purpose)
+	b = append(b, byte(h.Purpose))
 	b = binary.BigEndian.AppendUint16(b, h.Min)
 	b = binary.BigEndian.AppendUint16(b, h.Max)
 	b = append(b, byte(h.Role), h.Lanes, h.Index, h.Flags)
 	b = binary.BigEndian.AppendUint16(b, h.Partitions)
 	b = binary.BigEndian.AppendUint64(b, h.RoomHash)
-	b = append(b, h.Instance[:]...)
+	b = append(b, h.Founding.Instance[:]...)
+	b = binary.BigEndian.AppendUint32(b, h.Founding.Generation)
 	b = append(b, h.Nonce[:]...)
 	b = appendShort(b, h.Cluster)
 	b = appendShort(b, h.Self)
@@ -66,7 +91,7 @@ func appendShort[T ~string | ~[]byte](b []byte, s T) []byte {
 	return append(append(b, byte(len(s))), s...)
 }
 
-const helloFixed = len(magic) + 1 + 2 + 2 + 4 + 2 + 8 + 16 + nonceSize
+const helloFixed = len(magic) + 1 + 2 + 2 + 4 + 2 + 8 + 16 + 4 + nonceSize
 
 // ParseHello reads the body of a Hello. It checks the form, not what is said.
 // Errors are a *Refusal.
@@ -75,11 +100,12 @@ func ParseHello(body []byte) (h Hello, err error) {
 		return h, refuse(ReasonGarbage, "not a hello")
 	}
 	b := body[len(magic):]
-	h.Purpose, h.Min, h.Max = b[0], binary.BigEndian.Uint16(b[1:]), binary.BigEndian.Uint16(b[3:])
+	h.Purpose, h.Min, h.Max = Purpose(b[0]), binary.BigEndian.Uint16(b[1:]), binary.BigEndian.Uint16(b[3:])
 	h.Role, h.Lanes, h.Index, h.Flags = proto.Role(b[5]), b[6], b[7], b[8]
 	h.Partitions, h.RoomHash = binary.BigEndian.Uint16(b[9:]), binary.BigEndian.Uint64(b[11:])
-	copy(h.Instance[:], b[19:])
-	copy(h.Nonce[:], b[35:])
+	copy(h.Founding.Instance[:], b[19:])
+	h.Founding.Generation = binary.BigEndian.Uint32(b[35:])
+	copy(h.Nonce[:], b[39:])
 	rest := body[helloFixed:]
 	cluster, rest, ok1 := cutShort(rest)
 	self, rest, ok2 := cutShort(rest)
@@ -180,13 +206,14 @@ func ParseRefuse(body []byte) *Refusal {
 	return &Refusal{Reason: Reason(body[0]), Text: printable(body[1:]), Remote: true}
 }
 
-// Peer is who is at the other end of a link.
+// Peer is who is at the other end of a connection.
 type Peer struct {
+	Purpose  Purpose
 	Name     proto.NodeName
 	Role     proto.Role
 	Lanes    int
-	Version  uint16 // of the protocol, chosen in the hello
-	Instance proto.Instance
+	Version  uint16         // of the protocol, chosen in the hello
+	Founding proto.Founding // zero while the peer knew of none
 	Index    int            // which of the links to this node
 	Addr     netip.AddrPort // the far end of the connection; zero when it has no IP
 	Dialed   bool           // we opened it
@@ -206,17 +233,18 @@ func Open(ctx context.Context, c net.Conn, cfg Config, target proto.NodeName, in
 		c.Close()
 		return nil, Peer{}, err
 	}
-	return run(ctx, c, f, true, func(x *exchange) (Peer, error) { return x.open(target, index) })
+	return run(ctx, c, f, true, func(x *exchange) (Peer, error) { return x.open(PurposeFrames, target, index) })
 }
 
-// Accept is the other side of Open.
+// Accept is the other side of Open. The peer's Purpose says what the connection
+// is for: nothing follows on a probe, and the caller closes it.
 func Accept(ctx context.Context, c net.Conn, cfg Config) (net.Conn, Peer, error) {
 	f, err := cfg.filled()
 	if err != nil {
 		c.Close()
 		return nil, Peer{}, err
 	}
-	return run(ctx, c, f, false, (*exchange).accept)
+	return run(ctx, c, f, false, func(x *exchange) (Peer, error) { return x.accept(nil) })
 }
 
 // exchange is one hello under way.
@@ -234,6 +262,9 @@ func run(ctx context.Context, c net.Conn, cfg *Config, dialer bool, talk func(*e
 	raw.SetDeadline(time.Now().Add(helloTime))
 	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
+		if v := recover(); v != nil { // what comes from outside ends no process
+			err = &panicked{value: v, stack: debug.Stack()}
+		}
 		if !stop() {
 			err = context.Cause(ctx)
 		}
@@ -248,12 +279,14 @@ func run(ctx context.Context, c net.Conn, cfg *Config, dialer bool, talk func(*e
 		return nil, p, err
 	}
 	p.Addr, p.Dialed = addrPort(c.RemoteAddr()), dialer
-	raw.SetDeadline(time.Time{}) // fails when the peer has closed already, which the loop will notice
+	raw.SetDeadline(time.Time{}) // fails when the peer has closed already, which the next read will notice
 	return c, p, nil
 }
 
-func (x *exchange) open(target proto.NodeName, index int) (Peer, error) {
-	mine := x.mine(target, index)
+// open says hello for any purpose. A probe is over with our proof: who answered
+// is known by then, and the other side need not take us for a broken one.
+func (x *exchange) open(purpose Purpose, target proto.NodeName, index int) (Peer, error) {
+	mine := x.mine(purpose, target, index)
 	x.hello = mine.append(nil)
 	x.send(AppendHello(nil, &mine))
 	body, err := x.read(proto.FrameAnswer)
@@ -269,19 +302,25 @@ func (x *exchange) open(target proto.NodeName, index int) (Peer, error) {
 		return Peer{}, x.refuse(err)
 	}
 	x.send(AppendProof(nil, x.sign(dialerLabel)))
+	p := peerOf(&mine, &a.Hello, index)
+	if purpose == PurposeProbe {
+		return p, nil
+	}
 	if body, err = x.read(proto.FrameWelcome); err != nil {
 		return Peer{}, err
 	}
 	v, err := ParseWelcome(body)
-	if p := peerOf(&mine, &a.Hello, index); err != nil || v == p.Version {
+	if err != nil || v == p.Version {
 		return p, err
 	}
 	return Peer{}, refuse(ReasonVersion, "%s chose protocol version %d", a.Hello.Self, v)
 }
 
 // accept proves nothing to, and says little to, who lacks a key that we have;
-// everything else is judged once the dialer's proof is here.
-func (x *exchange) accept() (Peer, error) {
+// everything else is judged once the dialer's proof is here. So a probe learns
+// who we are, whomever it asked for. admit has the last word before the
+// Welcome; nil lets everyone in.
+func (x *exchange) accept(admit func(*Peer) *Refusal) (Peer, error) {
 	body, err := x.read(proto.FrameHello)
 	if err != nil {
 		return Peer{}, err
@@ -290,8 +329,8 @@ func (x *exchange) accept() (Peer, error) {
 	if err != nil {
 		return Peer{}, x.refuse(err)
 	}
-	a := Answer{Hello: x.mine(d.Self, int(d.Index))}
-	if d.keyed() != a.Hello.keyed() || d.Purpose != 0 {
+	a := Answer{Hello: x.mine(d.Purpose, d.Self, int(d.Index))}
+	if d.keyed() != a.Hello.keyed() || d.Purpose >= purposes {
 		return Peer{}, x.refuse(compare(&d, &a.Hello))
 	}
 	x.hello, x.answer = body, a.Hello.append(nil)
@@ -308,8 +347,32 @@ func (x *exchange) accept() (Peer, error) {
 		return Peer{}, x.refuse(err)
 	}
 	peer := peerOf(&a.Hello, &d, int(d.Index))
-	return peer, x.send(AppendWelcome(nil, peer.Version))
+	return peer, x.welcome(&peer, admit)
 }
+
+// welcome is the end of a hello that both sides agree on.
+func (x *exchange) welcome(p *Peer, admit func(*Peer) *Refusal) error {
+	if p.Purpose == PurposeProbe {
+		return nil // the dialer has left
+	}
+	if p.Purpose == PurposeStream && x.cfg.Stream == nil {
+		return x.refuse(refuse(ReasonPurpose, "%s dialed %s for a stream, which takes none", p.Name, x.cfg.Self))
+	}
+	if admit != nil {
+		if r := admit(p); r != nil {
+			return x.refuse(r)
+		}
+	}
+	return x.send(AppendWelcome(nil, p.Version))
+}
+
+// panicked is a hello that met a bug of ours.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("the hello panicked: %v", p.value) }
 
 // sameSentence: when the dialer refuses us, our own judgement of its hello is
 // better than a text from outside, unless it is about the proof.
@@ -326,12 +389,13 @@ func (x *exchange) sameSentence(err error, d, a *Hello) error {
 }
 
 // mine is our half. Target is who we talk to.
-func (x *exchange) mine(target proto.NodeName, index int) Hello {
+func (x *exchange) mine(purpose Purpose, target proto.NodeName, index int) Hello {
 	h := Hello{
-		Min: x.cfg.VersionMin, Max: x.cfg.VersionMax,
+		Purpose: purpose,
+		Min:     x.cfg.VersionMin, Max: x.cfg.VersionMax,
 		Role: x.cfg.Role, Lanes: uint8(x.cfg.Lanes), Index: uint8(index),
 		Partitions: uint16(x.cfg.Partitions), RoomHash: proto.RoomHashProbe(),
-		Instance: x.cfg.Instance(), Cluster: x.cfg.Cluster, Self: x.cfg.Self, Target: target,
+		Founding: x.cfg.Founding(), Cluster: x.cfg.Cluster, Self: x.cfg.Self, Target: target,
 	}
 	if len(x.cfg.Keys) > 0 {
 		h.Flags |= flagKeyed
@@ -341,7 +405,7 @@ func (x *exchange) mine(target proto.NodeName, index int) Hello {
 }
 
 func peerOf(mine, theirs *Hello, index int) Peer {
-	return Peer{Name: theirs.Self, Role: theirs.Role, Lanes: int(theirs.Lanes), Instance: theirs.Instance,
+	return Peer{Purpose: mine.Purpose, Name: theirs.Self, Role: theirs.Role, Lanes: int(theirs.Lanes), Founding: theirs.Founding,
 		Version: min(mine.Max, theirs.Max), Index: index}
 }
 

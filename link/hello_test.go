@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -14,6 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/roomring/roomring/internal/memnet"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -30,6 +35,13 @@ var (
 
 func routerConfig() Config { return Config{Self: r1, Role: proto.RoleRouter, Lanes: 2} }
 func shardConfig() Config  { return Config{Self: s1, Role: proto.RoleShard, Lanes: 4} }
+
+// founded is a Config.Founding.
+func founded(instance byte, generation uint32) func() proto.Founding {
+	return func() proto.Founding {
+		return proto.Founding{Instance: proto.Instance{instance}, Generation: generation}
+	}
+}
 
 // outcome is what one side of a hello came to.
 type outcome struct {
@@ -58,17 +70,17 @@ func converse(d, a Config, target proto.NodeName, index int) (dialer, acceptor o
 
 func TestHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		inst := proto.Instance{1}
+		founding := proto.Founding{Instance: proto.Instance{1}, Generation: 2}
 		d, a := routerConfig(), shardConfig()
 		d.Keys, a.Keys = [][]byte{keyA}, [][]byte{keyB, keyA}
 		a.Keys[0], a.Keys[1] = keyA, keyB
-		a.Instance = func() proto.Instance { return inst }
+		a.Founding = func() proto.Founding { return founding }
 		a.VersionMax = 3
 		do, ao := converse(d, a, s1, 3)
 		if do.err != nil || ao.err != nil {
 			t.Fatalf("open: %v, accept: %v", do.err, ao.err)
 		}
-		want := Peer{Name: s1, Role: proto.RoleShard, Lanes: 4, Version: 1, Instance: inst, Index: 3, Dialed: true}
+		want := Peer{Name: s1, Role: proto.RoleShard, Lanes: 4, Version: 1, Founding: founding, Index: 3, Dialed: true}
 		if do.peer != want {
 			t.Errorf("dialer sees %+v, want %+v", do.peer, want)
 		}
@@ -81,8 +93,7 @@ func TestHello(t *testing.T) {
 
 // TestRefusals: each difference is named, in the same sentence on both sides.
 func TestRefusals(t *testing.T) {
-	one := func() proto.Instance { return proto.Instance{1} }
-	two := func() proto.Instance { return proto.Instance{2} }
+	one, two := founded(1, 0), founded(2, 0)
 	for _, c := range []struct {
 		name   string
 		edit   func(d, a *Config)
@@ -98,7 +109,8 @@ func TestRefusals(t *testing.T) {
 		{name: "rotation, dialer swapped", edit: func(d, a *Config) { d.Keys, a.Keys = [][]byte{keyB, keyA}, [][]byte{keyA, keyB} }},
 		{name: "rotation, first step", edit: func(d, a *Config) { d.Keys, a.Keys = [][]byte{keyA}, [][]byte{keyA, keyB} }},
 		{name: "rotation, last step", edit: func(d, a *Config) { d.Keys, a.Keys = [][]byte{keyB, keyA}, [][]byte{keyB} }},
-		{name: "one instance known", edit: func(d, a *Config) { d.Instance = one }},
+		{name: "one instance known", edit: func(d, a *Config) { d.Founding = one }},
+		{name: "another generation", edit: func(d, a *Config) { d.Founding, a.Founding = one, founded(1, 1) }},
 		{name: "next version", edit: func(d, a *Config) { a.VersionMax = 2 }},
 
 		{name: "wrong key", edit: func(d, a *Config) { d.Keys, a.Keys = [][]byte{keyA}, [][]byte{keyB} },
@@ -115,7 +127,7 @@ func TestRefusals(t *testing.T) {
 			reason: ReasonKey, text: "the cluster keys of R and S differ"},
 		{name: "cluster", edit: func(d, a *Config) { d.Cluster, a.Cluster = "prod", "test" },
 			reason: ReasonCluster, text: `cluster names differ: R is in "prod" and S is in "test"`},
-		{name: "instance", edit: func(d, a *Config) { d.Instance, a.Instance = one, two },
+		{name: "instance", edit: func(d, a *Config) { d.Founding, a.Founding = one, two },
 			reason: ReasonInstance, text: "cluster instances differ: R is in 01000000000000000000000000000000 and S is in 02000000000000000000000000000000"},
 		{name: "partitions", edit: func(d, a *Config) { a.Partitions = 16 },
 			reason: ReasonPartitions, text: "partition counts differ: R has 4093 and S has 16"},
@@ -155,6 +167,61 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestVersionRanges: nodes whose ranges of protocol versions overlap speak the
+// highest common one, others refuse, and both name both ranges.
+func TestVersionRanges(t *testing.T) {
+	ranges := [][2]uint16{{1, 1}, {1, 2}, {2, 2}}
+	for _, dr := range ranges {
+		for _, ar := range ranges {
+			for _, purpose := range []Purpose{PurposeFrames, PurposeStream, PurposeProbe} {
+				d, a := voter(s2, founded(1, 1), nil), voter(s1, founded(1, 1), &inbox{})
+				d.VersionMin, d.VersionMax = dr[0], dr[1]
+				a.VersionMin, a.VersionMax = ar[0], ar[1]
+				do, ao := converseFor(purpose, d, a, s1)
+				if max(dr[0], ar[0]) <= min(dr[1], ar[1]) {
+					want := min(dr[1], ar[1])
+					if do.err != nil || ao.err != nil || do.peer.Version != want || ao.peer.Version != want {
+						t.Errorf("%s, %v and %v: versions %d and %d, %v and %v", purpose, dr, ar, do.peer.Version, ao.peer.Version, do.err, ao.err)
+					}
+					continue
+				}
+				text := fmt.Sprintf("no common protocol version: %s speaks %d to %d and %s speaks %d to %d", s2, dr[0], dr[1], s1, ar[0], ar[1])
+				for _, err := range []error{do.err, ao.err} {
+					if r := (*Refusal)(nil); !errors.As(err, &r) || r.Reason != ReasonVersion || r.Text != text {
+						t.Errorf("%s, %v and %v: %v", purpose, dr, ar, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestPanicInHello: a bug of ours in a hello costs that connection alone, on
+// either side.
+func TestPanicInHello(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		core, logs := observer.New(zap.InfoLevel)
+		a := shardConfig()
+		a.Logger, a.Founding = zap.New(core), func() proto.Founding { panic("injected") }
+		r, s := launch(t, n, ipR, routerConfig(), 1), launch(t, n, ipS, a, 1)
+		if f := r.mesh.Probe(t.Context(), s1, s.addr); f != FateUnknown {
+			t.Errorf("probe = %s", f)
+		}
+		if _, err := s.mesh.DialStream(t.Context(), r1, r.addr); err == nil || !strings.Contains(err.Error(), "injected") {
+			t.Errorf("dial stream = %v", err)
+		}
+		synctest.Wait()
+		if got := s.mesh.Stats(); got.Refused[ReasonNone] != 2 || got.Hellos != 0 || got.Streams != 0 {
+			t.Errorf("stats %+v", got)
+		}
+		lines := logs.FilterMessage("link refused").All()
+		if len(lines) != 1 || !strings.Contains(fmt.Sprint(lines[0].ContextMap()["stack"]), "TestPanicInHello") {
+			t.Errorf("logged: %v", lines)
+		}
+	})
+}
+
 // TestCompare has what an honest Config cannot say.
 func TestCompare(t *testing.T) {
 	for _, c := range []struct {
@@ -164,7 +231,8 @@ func TestCompare(t *testing.T) {
 	}{
 		{"equal", func(d, a *Hello) {}, ReasonNone},
 		{"room hash", func(d, a *Hello) { a.RoomHash++ }, ReasonHash},
-		{"purpose", func(d, a *Hello) { d.Purpose = 1 }, ReasonPurpose},
+		{"purpose", func(d, a *Hello) { d.Purpose, a.Purpose = 3, 3 }, ReasonPurpose},
+		{"another purpose answered", func(d, a *Hello) { a.Purpose = PurposeStream }, ReasonPurpose},
 		{"versions upside down", func(d, a *Hello) { d.Min, d.Max = 2, 1 }, ReasonVersion},
 		{"no lanes", func(d, a *Hello) { d.Lanes = 0 }, ReasonLanes},
 		{"three lanes", func(d, a *Hello) { a.Lanes = 3 }, ReasonLanes},
@@ -175,7 +243,7 @@ func TestCompare(t *testing.T) {
 	} {
 		x := exchange{cfg: must(routerConfig().filled())}
 		y := exchange{cfg: must(shardConfig().filled())}
-		d, a := x.mine(s1, 1), y.mine(r1, 1)
+		d, a := x.mine(PurposeFrames, s1, 1), y.mine(PurposeFrames, r1, 1)
 		c.edit(&d, &a)
 		r := compare(&d, &a)
 		if (r == nil) != (c.reason == ReasonNone) || r != nil && r.Reason != c.reason {
@@ -297,7 +365,7 @@ func wantReason(t *testing.T, what string, err error, want Reason) {
 // TestHostileHello: what no node sends costs a bounded read and a bounded time.
 func TestHostileHello(t *testing.T) {
 	x := exchange{cfg: must(routerConfig().filled())}
-	h := x.mine(s1, 0)
+	h := x.mine(PurposeFrames, s1, 0)
 	good := AppendHello(nil, &h)
 	for _, c := range []struct {
 		name   string
@@ -336,11 +404,11 @@ func TestHostileHello(t *testing.T) {
 	}
 }
 
-// TestPurpose: other purposes than frames are refused before anything is proved.
+// TestPurpose: unknown purposes are refused before anything is proved.
 func TestPurpose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := exchange{cfg: must(routerConfig().filled())}
-		h := x.mine(s1, 0)
+		h := x.mine(PurposeFrames, s1, 0)
 		h.Purpose = 7
 		_, err := acceptBytes(t, shardConfig(), func(c net.Conn) { c.Write(AppendHello(nil, &h)) })
 		wantReason(t, "purpose 7", err, ReasonPurpose)
@@ -387,7 +455,7 @@ func TestHelloEndsWithContext(t *testing.T) {
 // TestHelloGolden pins the bytes: they are what a node of another version sees.
 func TestHelloGolden(t *testing.T) {
 	h := Hello{Min: 1, Max: 2, Role: proto.RoleRouter, Lanes: 4, Index: 3, Flags: flagKeyed, Partitions: 4093,
-		RoomHash: 0x0102030405060708, Instance: proto.Instance{0xaa, 15: 0xbb}, Nonce: [nonceSize]byte{0xcc, 15: 0xdd},
+		RoomHash: 0x0102030405060708, Founding: proto.Founding{Instance: proto.Instance{0xaa, 15: 0xbb}, Generation: 0x11223344}, Nonce: [nonceSize]byte{0xcc, 15: 0xdd},
 		Cluster: "prod", Self: r1, Target: s1}
 	anyone := h
 	anyone.Target = ""
@@ -445,7 +513,7 @@ func TestHelloGolden(t *testing.T) {
 // it was read.
 func FuzzHello(f *testing.F) {
 	x := exchange{cfg: must(routerConfig().filled())}
-	h := x.mine(s1, 1)
+	h := x.mine(PurposeFrames, s1, 1)
 	f.Add(AppendHello(nil, &h)[proto.HeaderSize:])
 	f.Add(AppendAnswer(nil, &Answer{Proof: make([]byte, proofSize), Hello: h})[proto.HeaderSize:])
 	f.Add(AppendProof(nil, nil)[proto.HeaderSize:])
@@ -476,15 +544,37 @@ func FuzzHello(f *testing.F) {
 // never panic, and are not waited for longer than the hello may take.
 func FuzzAccept(f *testing.F) {
 	x := exchange{cfg: must(routerConfig().filled())}
-	h := x.mine(s1, 1)
+	h := x.mine(PurposeFrames, s1, 1)
 	h.Flags = flagKeyed
 	f.Add(AppendProof(AppendHello(nil, &h), make([]byte, proofSize)))
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	for _, h.Purpose = range []Purpose{PurposeStream, PurposeProbe, 255} {
+		f.Add(AppendProof(AppendHello(nil, &h), make([]byte, proofSize)))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		a := must(Config{Self: s1, Role: proto.RoleShard, Keys: [][]byte{keyA}}.filled())
+		a := must(Config{Self: s1, Role: proto.RoleShard, Keys: [][]byte{keyA}, Stream: (&inbox{}).take}.filled())
 		c := &scripted{in: bytes.NewReader(b)}
-		if p, err := (&exchange{conn: c, cfg: a}).accept(); err == nil {
+		if p, err := (&exchange{conn: c, cfg: a}).accept(nil); err == nil {
 			t.Errorf("%x opened a link to %v", b, p)
+		}
+	})
+}
+
+// FuzzOpen: the same for a dialer, whatever the acceptor says.
+func FuzzOpen(f *testing.F) {
+	x := exchange{cfg: must(shardConfig().filled())}
+	h := x.mine(PurposeFrames, r1, 1)
+	h.Flags = flagKeyed
+	for purpose := range uint8(purposes) {
+		h.Purpose = Purpose(purpose)
+		f.Add(purpose, AppendWelcome(AppendAnswer(nil, &Answer{Proof: make([]byte, proofSize), Hello: h}), 1))
+	}
+	f.Add(uint8(0), AppendRefuse(nil, refuse(ReasonTarget, "no")))
+	f.Fuzz(func(t *testing.T, purpose uint8, b []byte) {
+		d := must(Config{Self: r1, Role: proto.RoleRouter, Keys: [][]byte{keyA}}.filled())
+		c := &scripted{in: bytes.NewReader(b)}
+		if p, err := (&exchange{conn: c, cfg: d}).open(Purpose(purpose), s1, 1); err == nil {
+			t.Errorf("%x was taken for %v", b, p)
 		}
 	})
 }

@@ -35,10 +35,19 @@ var (
 // Goodbye is the error of a link that ended in order, by Close on either side.
 type Goodbye struct {
 	Reason string
+
+	// Leaves says that this run of the node ends and will not act again: no
+	// stream of it is open any more, and nothing that it held back will go out.
+	// Without it, only the link ends.
+	Leaves bool
+
 	Remote bool // the peer said it
 }
 
 func (g *Goodbye) Error() string {
+	if g.Remote && g.Leaves {
+		return "peer leaves: " + g.Reason
+	}
 	if g.Remote {
 		return "peer said goodbye: " + g.Reason
 	}
@@ -192,12 +201,16 @@ func (l *Link) awaitClose(now time.Time) {
 
 // Close says goodbye with a reason and ends the link in order. Down follows
 // from the loop.
-func (l *Link) Close(reason string) {
+func (l *Link) Close(reason string) { l.close(&Goodbye{Reason: reason}) }
+
+func (l *Link) close(g *Goodbye) {
 	if l.state != stateUp {
 		return
 	}
-	g := &Goodbye{Reason: reason[:min(len(reason), maxReason)]}
-	l.flow.putControl(func(b []byte) []byte { return proto.AppendBytes(b, proto.FrameGoodbye, []byte(g.Reason)) })
+	g.Reason = g.Reason[:min(len(g.Reason), maxReason)]
+	l.flow.putControl(func(b []byte) []byte {
+		return proto.AppendGoodbye(b, &proto.Goodbye{Leaves: g.Leaves, Reason: []byte(g.Reason)})
+	})
 	l.Flush()
 	if l.state != stateUp { // that failed
 		return
@@ -272,7 +285,11 @@ func (d *driven) frame(t proto.FrameType, body []byte) (bool, error) {
 		l.flow.putControl(func(b []byte) []byte { return proto.AppendEmpty(b, proto.FramePong) })
 	case proto.FramePong:
 	case proto.FrameGoodbye:
-		return false, &Goodbye{Reason: printable(body), Remote: true}
+		x, err := proto.ParseGoodbye(body)
+		if err != nil {
+			return false, err // perhaps half of one: it must not pass for a leave
+		}
+		return false, &Goodbye{Reason: printable(x.Reason), Leaves: x.Leaves, Remote: true}
 	case proto.FrameHello, proto.FrameAnswer, proto.FrameProof, proto.FrameWelcome, proto.FrameRefuse:
 		return false, ErrHelloAgain
 	default:

@@ -50,6 +50,8 @@ type Mesh struct {
 	log   *limitedLog
 
 	hellos              hellos
+	streams             streams
+	probes              atomic.Uint64
 	dials, dialFailures atomic.Uint64
 	refused             [reasons]atomic.Uint64
 	dialers             sync.WaitGroup
@@ -101,8 +103,10 @@ func NewMesh(cfg Config, lanes []Lane) (*Mesh, error) {
 }
 
 // Run dials what is wanted until ctx ends, and returns its error. When it
-// returns, nothing is dialed or accepted any more and every link has been told
-// to say goodbye, which it does if its loop still runs.
+// returns, nothing is dialed or accepted any more, streams are closed, and every
+// link has been told to say goodbye, which it does if its loop still runs. That
+// goodbye does not say that this run leaves: a prompt stop does not know what
+// the lanes still do.
 func (m *Mesh) Run(ctx context.Context) error {
 	m.mu.Lock()
 	m.ctx = ctx
@@ -111,7 +115,7 @@ func (m *Mesh) Run(ctx context.Context) error {
 	}
 	m.mu.Unlock()
 	<-ctx.Done()
-	links := m.stop("node stops")
+	links := m.stop(Goodbye{Reason: "node stops"})
 	m.dialers.Wait()
 	for _, l := range links {
 		l.giveUp()
@@ -119,10 +123,12 @@ func (m *Mesh) Run(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
-// Leave stops dialing and accepting, says goodbye with a reason on all links,
-// and waits until the lanes have been told that they are down, or ctx ends.
+// Leave stops dialing and accepting, closes all streams, says goodbye with a
+// reason on all links, and waits until the lanes have been told that they are
+// down, or ctx ends. The goodbye says that this run leaves for good (see
+// Goodbye), so the caller has stopped what could still decide something.
 func (m *Mesh) Leave(ctx context.Context, reason string) error {
-	for _, l := range m.stop(reason) {
+	for _, l := range m.stop(Goodbye{Reason: reason, Leaves: true}) {
 		select {
 		case <-l.ended:
 		case <-ctx.Done():
@@ -132,13 +138,14 @@ func (m *Mesh) Leave(ctx context.Context, reason string) error {
 	return nil
 }
 
-func (m *Mesh) stop(reason string) (links []*Link) {
+func (m *Mesh) stop(g Goodbye) (links []*Link) {
+	m.streams.end()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.stopped = true
 	for _, n := range m.nodes {
 		m.reconcile(n)
-		links = append(links, n.close(reason)...)
+		links = append(links, n.close(g)...)
 	}
 	return links
 }
@@ -179,15 +186,15 @@ func (m *Mesh) Forget(name proto.NodeName) {
 	}
 	n.wanted = false
 	m.reconcile(n)
-	n.close("forgotten")
+	n.close(Goodbye{Reason: "forgotten"})
 	m.tidy(n)
 }
 
 // close has every link of n say goodbye, on its loop.
-func (n *node) close(reason string) (links []*Link) {
+func (n *node) close(g Goodbye) (links []*Link) {
 	for _, l := range n.links {
 		links = append(links, l)
-		l.lane.loop.Post(func() { l.Close(reason) })
+		l.lane.loop.Post(func() { l.close(&Goodbye{Reason: g.Reason, Leaves: g.Leaves}) })
 	}
 	return links
 }

@@ -350,7 +350,7 @@ func TestGoodbye(t *testing.T) {
 		synctest.Wait()
 		for _, err := range r.downs() {
 			var g *Goodbye
-			if !errors.As(err, &g) || !g.Remote || g.Reason != "draining" {
+			if !errors.As(err, &g) || !g.Remote || !g.Leaves || g.Reason != "draining" {
 				t.Errorf("down: %v", err)
 			}
 		}
@@ -362,6 +362,40 @@ func TestGoodbye(t *testing.T) {
 			t.Error("a node that left is linked")
 		}
 	})
+}
+
+// TestGoodbyeWithoutLeave: only Leave says that a run ends for good. What else
+// ends a link in order is no proof of death.
+func TestGoodbyeWithoutLeave(t *testing.T) {
+	for reason, end := range map[string]func(s *station){
+		"node stops": func(s *station) { s.stop() },
+		"forgotten":  func(s *station) { s.mesh.Forget(r1) },
+		"lane's own": func(s *station) {
+			s.lanes[0].on(func() {
+				for _, l := range s.lanes[0].links {
+					l.Close("lane's own")
+				}
+			})
+		},
+	} {
+		t.Run(reason, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, r, s := pair(t, 1, 1)
+				r.mesh.Want(nil)
+				end(s)
+				synctest.Wait()
+				var g *Goodbye
+				switch d := r.downs(); {
+				case len(d) != 1:
+					t.Fatalf("down: %v", d)
+				case errors.As(d[0], &g) && (g.Leaves || !g.Remote || g.Reason != reason):
+					t.Errorf("down: %+v", g)
+				case g == nil && (reason != "node stops" || d[0] != ErrEOF): // a loop that stops may not get to say it
+					t.Errorf("down: %v", d)
+				}
+			})
+		})
+	}
 }
 
 // TestWant: who is not wanted keeps its links but is not dialed again; who is
@@ -413,6 +447,42 @@ func TestWhoDials(t *testing.T) {
 	})
 }
 
+// TestRouters: routers may have links to each other, as to shards; the smaller
+// name dials, and each pair has its own number of lanes.
+func TestRouters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, r, s := pair(t, 2, 1)
+		other := routerConfig()
+		other.Self = proto.MakeNodeName("r2", 1)
+		r2 := launch(t, n, ipT, other, 4)
+		everybody := []Target{r.target(), r2.target(), s.target()}
+		for _, x := range []*station{r, r2, s} {
+			x.mesh.Want(everybody)
+		}
+		await(t, time.Second, "links up", func() bool { return r.links() == 2+4 && r2.links() == 4+4 && s.links() == 2+4 })
+		dials := func(x *station) uint64 { return x.mesh.Stats().Dials }
+		if dials(r) != 2+4 || dials(r2) != 4 || dials(s) != 0 {
+			t.Errorf("%d, %d and %d dials", dials(r), dials(r2), dials(s))
+		}
+		for _, way := range [][2]*station{{r, r2}, {r2, r}} {
+			to := linkID{way[1].mesh.cfg.Self, 0}
+			x := way[0].lanes[0]
+			x.on(func() {
+				x.links[to].Control(func(b []byte) []byte { return proto.AppendBytes(b, proto.FrameVersion, []byte("v")) })
+			})
+			synctest.Wait()
+			y := way[1].lanes[0]
+			y.on(func() {
+				if len(y.heard) != 1 || y.heard[0].from.name != way[0].mesh.cfg.Self {
+					t.Errorf("%s heard %v", to.name, y.heard)
+				}
+			})
+		}
+		n.Break(ipR, ipT)
+		await(t, time.Second, "links back", func() bool { return r.links() == 2+4 && r2.links() == 4+4 })
+	})
+}
+
 // TestReplaced: a newer link of the same peer and index takes the older one's
 // place.
 func TestReplaced(t *testing.T) {
@@ -452,6 +522,70 @@ func TestRestart(t *testing.T) {
 		}
 		r.mesh.Want([]Target{again.target()})
 		await(t, time.Second, "linked to the new one", func() bool { return r.links() == 1 })
+	})
+}
+
+// TestRollingRestart: three nodes are restarted one by one from protocol version
+// 1 to a build that speaks both, then to one that speaks 2 alone. All links come
+// back after each restart. Who jumps is linked to whoever overlaps.
+func TestRollingRestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := memnet.New()
+		ids := []proto.NodeID{"s1", "s2", "s3"}
+		up := make([]*station, len(ids))
+		runs := proto.Incarnation(0)
+		restart := func(i int, least, most uint16) {
+			if up[i] != nil {
+				if err := up[i].mesh.Leave(t.Context(), "restart"); err != nil {
+					t.Fatal(err)
+				}
+				up[i].end()
+			}
+			runs++
+			cfg := Config{Self: proto.MakeNodeName(ids[i], runs), Role: proto.RoleShard, VersionMin: least, VersionMax: most}
+			up[i] = launch(t, n, fmt.Sprintf("10.0.0.%d", i+1), cfg, 1)
+			var all []Target
+			for _, s := range up {
+				if s != nil {
+					all = append(all, s.target())
+				}
+			}
+			for _, s := range up {
+				if s != nil {
+					s.mesh.Want(all)
+				}
+			}
+		}
+		linked := func(what string, want ...int) {
+			t.Helper()
+			await(t, time.Second, what, func() bool {
+				for i, s := range up {
+					if s.links() != want[i] {
+						return false
+					}
+				}
+				return true
+			})
+		}
+		for i := range ids {
+			restart(i, 1, 1)
+		}
+		linked("begin", 2, 2, 2)
+		for i := range ids {
+			restart(i, 1, 2)
+			linked(fmt.Sprintf("%s speaks both", ids[i]), 2, 2, 2)
+		}
+		for i := range ids {
+			restart(i, 2, 2)
+			linked(fmt.Sprintf("%s speaks 2", ids[i]), 2, 2, 2)
+		}
+		restart(1, 1, 2)
+		restart(2, 1, 1)
+		time.Sleep(10 * time.Second)
+		linked("only neighbours overlap", 1, 2, 1)
+		if up[0].mesh.Stats().Refused[ReasonVersion] == 0 || up[2].mesh.Stats().Refused[ReasonVersion] == 0 {
+			t.Error("nobody was refused")
+		}
 	})
 }
 
@@ -511,6 +645,15 @@ func TestFlood(t *testing.T) {
 		_, r, s := pair(t, 1, 1)
 		const frames = 300
 		flood := func(from, to *station) {
+			y, got := to.lanes[0], 0
+			y.on(func() {
+				y.frame = func(l *Link, typ proto.FrameType, body []byte) {
+					if n := int(binary.BigEndian.Uint32(body)); n != got {
+						t.Errorf("frame %d came as number %d", n, got)
+					}
+					got++
+				}
+			})
 			x := from.lanes[0]
 			x.on(func() {
 				sent := 0
@@ -520,15 +663,6 @@ func TestFlood(t *testing.T) {
 							l.Data(func(b []byte) []byte { return appendNumbered(b, proto.FrameDeliver, sent, 50_000) })
 						}
 					}
-				}
-			})
-			y, got := to.lanes[0], 0
-			y.on(func() {
-				y.frame = func(l *Link, typ proto.FrameType, body []byte) {
-					if n := int(binary.BigEndian.Uint32(body)); n != got {
-						t.Errorf("frame %d came as number %d", n, got)
-					}
-					got++
 				}
 			})
 			t.Cleanup(func() {
@@ -559,6 +693,10 @@ func TestMisbehaviour(t *testing.T) {
 		"over credit": {proto.AppendCredit(nil, 1), ErrCreditReturned},
 		"hello again": {proto.AppendEmpty(nil, proto.FrameHello), ErrHelloAgain},
 		"eof":         {nil, ErrEOF},
+
+		// A leave is proof of death: it must be said in full.
+		"empty goodbye":   {proto.AppendEmpty(nil, proto.FrameGoodbye), proto.ErrShort},
+		"goodbye of text": {proto.AppendBytes(nil, proto.FrameGoodbye, []byte("draining")), proto.ErrValue},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -6,7 +6,10 @@ import (
 	"net"
 	"os"
 	"strings"
+	"unicode"
 	"unicode/utf8"
+
+	"github.com/roomring/roomring/proto"
 )
 
 // Reason says in a number why a hello was refused. Numbers are never reused.
@@ -19,8 +22,8 @@ const (
 	ReasonSlow       Reason = 2  // the hello took longer than 5 s
 	ReasonBroken     Reason = 3  // the connection ended in the hello
 	ReasonTLS        Reason = 4  // the TLS handshake failed
-	ReasonBusy       Reason = 5  // too many hellos at once, or no place for another node
-	ReasonPurpose    Reason = 6  // a connection for something else than frames
+	ReasonBusy       Reason = 5  // too many hellos or streams at once, or no place for another node
+	ReasonPurpose    Reason = 6  // a connection for something that the other side does not do
 	ReasonVersion    Reason = 7  // no common protocol version
 	ReasonKey        Reason = 8  // cluster keys differ, or one side has none
 	ReasonCluster    Reason = 9  // cluster names differ
@@ -31,12 +34,13 @@ const (
 	ReasonName       Reason = 14 // both nodes have the same id
 	ReasonLanes      Reason = 15 // lanes are no power of two, or the link's index does not fit them
 	ReasonRole       Reason = 16 // neither router nor shard
+	ReasonGeneration Reason = 17 // two generations of the cluster, for a stream
 
-	reasons = 17
+	reasons = 18
 )
 
 var reasonNames = [reasons]string{"none", "garbage", "slow", "broken", "tls", "busy", "purpose", "version", "key", "cluster", "hash",
-	"partitions", "instance", "target", "name", "lanes", "role"}
+	"partitions", "instance", "target", "name", "lanes", "role", "generation"}
 
 // String is one lower-case word, fit for a metric's label.
 func (r Reason) String() string {
@@ -68,9 +72,25 @@ func refuse(r Reason, format string, args ...any) *Refusal {
 // compare judges a hello from both ends alike: dialer and acceptor call it with
 // the same two values and come to the same sentence.
 func compare(d, a *Hello) *Refusal {
+	if r := compareAll(d, a); r != nil {
+		return r
+	}
+	switch d.Purpose {
+	case PurposeFrames:
+		return compareFrames(d, a)
+	case PurposeStream:
+		return compareStream(d, a)
+	}
+	return nil // a probe: the point is who answers
+}
+
+// compareAll is what any two nodes that talk have in common.
+func compareAll(d, a *Hello) *Refusal {
 	switch {
-	case d.Purpose != 0 || a.Purpose != 0:
-		return refuse(ReasonPurpose, "%s dialed %s for purpose %d, known is 0", d.Self, a.Self, max(d.Purpose, a.Purpose))
+	case d.Purpose >= purposes:
+		return refuse(ReasonPurpose, "%s dialed %s for purpose %d, known are 0 to %d", d.Self, a.Self, d.Purpose, purposes-1)
+	case a.Purpose != d.Purpose:
+		return refuse(ReasonPurpose, "%s dialed %s for purpose %d and was answered for %d", d.Self, a.Self, d.Purpose, a.Purpose)
 	case d.keyed() != a.keyed():
 		with, without := d, a
 		if a.keyed() {
@@ -85,14 +105,21 @@ func compare(d, a *Hello) *Refusal {
 		return refuse(ReasonHash, "%s and %s hash rooms in different ways", d.Self, a.Self)
 	case d.Partitions != a.Partitions:
 		return refuse(ReasonPartitions, "partition counts differ: %s has %d and %s has %d", d.Self, d.Partitions, a.Self, a.Partitions)
-	case !d.Instance.IsZero() && !a.Instance.IsZero() && d.Instance != a.Instance:
-		return refuse(ReasonInstance, "cluster instances differ: %s is in %s and %s is in %s", d.Self, d.Instance, a.Self, a.Instance)
-	case d.Target != "" && d.Target != a.Self:
-		return refuse(ReasonTarget, "%s asked for %s but this is %s", d.Self, d.Target, a.Self)
 	case a.Target != d.Self:
 		return refuse(ReasonTarget, "%s answered %s instead of %s", a.Self, a.Target, d.Self)
+	}
+	return nil
+}
+
+func compareFrames(d, a *Hello) *Refusal {
+	di, ai := d.Founding.Instance, a.Founding.Instance
+	switch {
+	case !di.IsZero() && !ai.IsZero() && di != ai:
+		return refuse(ReasonInstance, "cluster instances differ: %s is in %s and %s is in %s", d.Self, di, a.Self, ai)
+	case d.Target != "" && d.Target != a.Self:
+		return refuseTarget(d, a)
 	case d.Self.ID() == a.Self.ID():
-		return refuse(ReasonName, "two nodes have the id %s: %s dialed %s", d.Self.ID(), d.Self, a.Self)
+		return refuseName(d, a)
 	case !lanesFit(int(d.Lanes)) || !lanesFit(int(a.Lanes)):
 		return refuse(ReasonLanes, "lanes must be a power of two, at most %d: %s has %d and %s has %d", MaxLanes, d.Self, d.Lanes, a.Self, a.Lanes)
 	case d.Index >= max(d.Lanes, a.Lanes) || d.Index != a.Index:
@@ -103,13 +130,53 @@ func compare(d, a *Hello) *Refusal {
 	return nil
 }
 
+// compareStream lets only the very run talk that is meant, in the very founding:
+// a node that lost its memory must not vote for its former self. The target is
+// judged first, since who lost its memory knows of no founding either.
+func compareStream(d, a *Hello) *Refusal {
+	df, af := d.Founding, a.Founding
+	switch {
+	case d.Target == "":
+		return refuse(ReasonTarget, "%s dialed %s for a stream without asking for it by name", d.Self, a.Self)
+	case d.Target != a.Self:
+		return refuseTarget(d, a)
+	case d.Self.ID() == a.Self.ID():
+		return refuseName(d, a)
+	case df.Instance.IsZero() || af.Instance.IsZero():
+		return refuse(ReasonInstance, "a stream needs an instance at both ends: %s is in %s and %s is in %s", d.Self, instanceText(df), a.Self, instanceText(af))
+	case df.Instance != af.Instance:
+		return refuse(ReasonInstance, "cluster instances differ: %s is in %s and %s is in %s", d.Self, df.Instance, a.Self, af.Instance)
+	case df.Generation != af.Generation:
+		return refuse(ReasonGeneration, "generations of the cluster differ: %s is in %d and %s is in %d", d.Self, df.Generation, a.Self, af.Generation)
+	}
+	return nil
+}
+
+func refuseTarget(d, a *Hello) *Refusal {
+	return refuse(ReasonTarget, "%s asked for %s but this is %s", d.Self, d.Target, a.Self)
+}
+
+func refuseName(d, a *Hello) *Refusal {
+	return refuse(ReasonName, "two nodes have the id %s: %s dialed %s", d.Self.ID(), d.Self, a.Self)
+}
+
+func instanceText(f proto.Founding) string {
+	if f.Instance.IsZero() {
+		return "none"
+	}
+	return f.Instance.String()
+}
+
 // refusalOf gives every failure of a hello a reason.
 func refusalOf(err error) *Refusal {
 	var r *Refusal
 	var n net.Error
+	var bug *panicked
 	switch {
 	case errors.As(err, &r):
 		return r
+	case errors.As(err, &bug):
+		return refuse(ReasonNone, "%v", bug)
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.As(err, &n) && n.Timeout():
 		return refuse(ReasonSlow, "the hello took longer than %s", helloTime)
 	}
@@ -119,11 +186,12 @@ func refusalOf(err error) *Refusal {
 	return refuse(ReasonBroken, "the connection ended in the hello: %v", err)
 }
 
-// printable makes a text from outside fit for a log: bounded, one line, UTF-8.
+// printable makes a text from outside fit for a log: bounded, one line, UTF-8,
+// nothing that hides or turns around what stands beside it.
 func printable(b []byte) string {
 	b = b[:min(len(b), maxReason)]
 	return strings.Map(func(r rune) rune {
-		if r < 0x20 || r >= 0x7f && r < 0xa0 || r == utf8.RuneError || r == 0x2028 || r == 0x2029 {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
 			return '?'
 		}
 		return r

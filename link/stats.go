@@ -18,6 +18,8 @@ type Stats struct {
 	Dials        uint64 `help:"Attempts to connect."`
 	DialFailures uint64 `help:"Attempts to connect that did not reach a hello."`
 	Hellos       int    `metric:"gauge" help:"Hellos under way on the accepting side."`
+	Streams      int    `metric:"gauge" help:"Streams of the register that are open, dialed and accepted."`
+	Probes       uint64 `help:"Questions to an address who answers there."`
 
 	Refused [reasons]uint64 // hellos that failed, on either side, by Reason
 }
@@ -65,6 +67,6 @@ func (m *Mesh) Stats() Stats {
 	for i := range s.Refused {
 		s.Refused[i] = m.refused[i].Load()
 	}
-	s.Hellos = m.hellos.len()
+	s.Hellos, s.Streams, s.Probes = m.hellos.len(), m.streams.len(), m.probes.Load()
 	return s
 }

@@ -9,19 +9,66 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 )
 
-// TLS is mutual TLS 1.3 between nodes. The authority is the cluster's own: who
-// holds a certificate of it is a node. Names in certificates are not compared,
-// because nodes dial the addresses that gossip tells; who is who is settled by
-// the hello.
+// TLS is mutual TLS 1.3 between nodes. What is checked, by both sides alike: the
+// other's certificate leads to the authority, is valid now, and may be used for
+// its end of the connection (an extended key usage of clientAuth for who dials,
+// serverAuth for who accepts, or none; a node does both). Sessions are never
+// resumed, so each connection is judged anew.
+//
+// The authority is the cluster's own: any certificate of it is a node, under
+// every name. Names in certificates are not compared, because nodes dial the
+// addresses that gossip tells; who is who is said in the hello. Nor is there
+// revocation: who should be out is so once the authority is another one, or the
+// certificate has run out.
 type TLS struct {
+	read func() (*credentials, error)
+	now  atomic.Pointer[credentials]
+	mu   sync.Mutex // held by Reload, so that what was read first is not put last
+}
+
+// credentials is a certificate and an authority that belong together.
+type credentials struct {
 	server, client *tls.Config
 }
 
 // LoadTLS reads a node's certificate, its key, and the authority that the other
-// nodes' certificates must come from, all as PEM files.
+// nodes' certificates must come from, all as PEM files. Reload reads them again.
 func LoadTLS(certFile, keyFile, caFile string) (*TLS, error) {
+	t := &TLS{read: func() (*credentials, error) { return readCredentials(certFile, keyFile, caFile) }}
+	if err := t.Reload(); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// NewTLS is LoadTLS for values in memory; its Reload has nothing to do. Without
+// an authority nobody is trusted.
+func NewTLS(cert tls.Certificate, authority *x509.CertPool) *TLS {
+	c := newCredentials(cert, authority)
+	t := &TLS{read: func() (*credentials, error) { return c, nil }}
+	t.now.Store(c)
+	return t
+}
+
+// Reload reads certificate, key and authority again. New connections use all of
+// the new ones, or on an error all of the old ones; open connections stay as
+// they are. It may be called from any goroutine.
+func (t *TLS) Reload() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c, err := t.read()
+	if err != nil {
+		return err
+	}
+	t.now.Store(c)
+	return nil
+}
+
+func readCredentials(certFile, keyFile, caFile string) (*credentials, error) {
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
 		return nil, fmt.Errorf("load link certificate: %w", err)
@@ -34,21 +81,24 @@ func LoadTLS(certFile, keyFile, caFile string) (*TLS, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("load link authority: no certificate in %s", caFile)
 	}
-	return NewTLS(cert, pool), nil
+	return newCredentials(cert, pool), nil
 }
 
-// NewTLS is LoadTLS for values in memory.
-func NewTLS(cert tls.Certificate, authority *x509.CertPool) *TLS {
+func newCredentials(cert tls.Certificate, authority *x509.CertPool) *credentials {
+	if authority == nil {
+		authority = x509.NewCertPool() // a nil one would be the authorities of the whole world
+	}
 	base := tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{cert}, SessionTicketsDisabled: true}
 	server := base.Clone()
 	server.ClientAuth, server.ClientCAs = tls.RequireAndVerifyClientCert, authority
 	client := base.Clone()
-	client.InsecureSkipVerify = true // the name only: VerifyConnection checks the chain
-	client.VerifyConnection = func(s tls.ConnectionState) error { return verifyChain(s, authority) }
-	return &TLS{server: server, client: client}
+	client.InsecureSkipVerify = true // the name only: VerifyConnection checks the rest
+	client.VerifyConnection = func(s tls.ConnectionState) error { return verifyAcceptor(s, authority) }
+	return &credentials{server: server, client: client}
 }
 
-func verifyChain(s tls.ConnectionState, authority *x509.CertPool) error {
+// verifyAcceptor does what package tls does for a dialer, but for the name.
+func verifyAcceptor(s tls.ConnectionState, authority *x509.CertPool) error {
 	if len(s.PeerCertificates) == 0 {
 		return errors.New("no certificate")
 	}
@@ -56,7 +106,9 @@ func verifyChain(s tls.ConnectionState, authority *x509.CertPool) error {
 	for _, c := range s.PeerCertificates[1:] {
 		between.AddCert(c)
 	}
-	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: authority, Intermediates: between})
+	_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{
+		Roots: authority, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	})
 	return err
 }
 
@@ -66,10 +118,10 @@ func (t *TLS) wrap(ctx context.Context, c net.Conn, dialer bool) (net.Conn, erro
 		return c, nil
 	}
 	var s *tls.Conn
-	if dialer {
-		s = tls.Client(c, t.client)
+	if now := t.now.Load(); dialer {
+		s = tls.Client(c, now.client)
 	} else {
-		s = tls.Server(c, t.server)
+		s = tls.Server(c, now.server)
 	}
 	err := s.HandshakeContext(ctx)
 	if err == nil {

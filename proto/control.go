@@ -46,6 +46,34 @@ func ParseCredit(body []byte) (uint64, error) {
 	return n, f.end()
 }
 
+// Goodbye is the last frame of an orderly end.
+type Goodbye struct {
+	Leaves bool   // this run of the node will not act again
+	Reason []byte // UTF-8 for people, at most 512 bytes
+}
+
+// AppendGoodbye appends the frame.
+func AppendGoodbye(b []byte, x *Goodbye) []byte {
+	b, start := Begin(b, FrameGoodbye)
+	leaves := byte(0)
+	if x.Leaves {
+		leaves = 1
+	}
+	return End(append(append(b, leaves), x.Reason...), start)
+}
+
+// ParseGoodbye reads the body of a Goodbye. The reason is a part of it, and may
+// be anything.
+func ParseGoodbye(body []byte) (x Goodbye, err error) {
+	f := fields{b: body}
+	leaves := f.u8()
+	if leaves > 1 {
+		return x, ErrValue
+	}
+	x.Leaves, x.Reason = leaves == 1, f.b
+	return x, f.err()
+}
+
 // Ask is an admin question to another node; Reply with the same ID answers it.
 // What the body is depends on the kind.
 type Ask struct {

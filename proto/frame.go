@@ -63,12 +63,15 @@ const (
 	FramePing    FrameType = 0x30 // heartbeat
 	FramePong    FrameType = 0x31 // its answer
 	FrameCredit  FrameType = 0x32 // bytes(8): so many more bytes of data frames may come
-	FrameGoodbye FrameType = 0x33 // reason: the node leaves
+	FrameGoodbye FrameType = 0x33 // leaves(1) reason: the last frame of an orderly end; leaves is 1 when this run of the node will not act again, else 0
 
 	FrameTable    FrameType = 0x40 // the whole Table: see package cluster
 	FrameDelta    FrameType = 0x41 // rows that changed: see package cluster
 	FrameTableGet FrameType = 0x42 // version(8): send me the whole Table; version is what I have, 0 for nothing
 	FrameVersion  FrameType = 0x43 // announcement of the sender's Table: see package cluster
+	FrameWitness  FrameType = 0x44 // deaths that the sender has seen: see package cluster
+	FrameFound    FrameType = 0x45 // shall we found the cluster: see package cluster
+	FrameAgree    FrameType = 0x46 // yes: see package cluster
 
 	FrameAsk   FrameType = 0x50 // id(8) kind(1) body: an admin question
 	FrameReply FrameType = 0x51 // id(8) status(2) body
@@ -109,6 +112,7 @@ var frameNames = map[FrameType]string{
 	FrameAttach: "attach", FrameAttached: "attached", FrameDetach: "detach", FrameDeliver: "deliver", FrameFetch: "fetch", FrameFetched: "fetched", FrameMembers: "members",
 	FramePing: "ping", FramePong: "pong", FrameCredit: "credit", FrameGoodbye: "goodbye",
 	FrameTable: "table", FrameDelta: "delta", FrameTableGet: "table-get", FrameVersion: "version",
+	FrameWitness: "witness", FrameFound: "found", FrameAgree: "agree",
 	FrameAsk: "ask", FrameReply: "reply",
 }
 

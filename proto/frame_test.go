@@ -67,7 +67,8 @@ var golden = []struct {
 	{"ping", FramePing, AppendEmpty(nil, FramePing)},
 	{"pong", FramePong, AppendEmpty(nil, FramePong)},
 	{"credit", FrameCredit, AppendCredit(nil, 1<<18)},
-	{"goodbye", FrameGoodbye, AppendBytes(nil, FrameGoodbye, []byte("draining"))},
+	{"goodbye", FrameGoodbye, AppendGoodbye(nil, &Goodbye{Reason: []byte("replaced")})},
+	{"goodbye-leaves", FrameGoodbye, AppendGoodbye(nil, &Goodbye{Leaves: true, Reason: []byte("draining")})},
 	{"ask", FrameAsk, AppendAsk(nil, &Ask{ID: 77, Kind: 1, Body: []byte(`{"room":"lobby"}`)})},
 	{"reply", FrameReply, AppendReply(nil, &Reply{ID: 77, Status: 404, Body: []byte(`{}`)})},
 }
@@ -505,7 +506,13 @@ func rewrite(t FrameType, body []byte) ([]byte, error) {
 			return nil, err
 		}
 		return AppendReply(nil, &x), nil
-	case FramePing, FramePong, FrameGoodbye:
+	case FrameGoodbye:
+		x, err := ParseGoodbye(body)
+		if err != nil {
+			return nil, err
+		}
+		return AppendGoodbye(nil, &x), nil
+	case FramePing, FramePong:
 		return AppendBytes(nil, t, body), nil
 	}
 	return nil, fmt.Errorf("no parser for %v", t)

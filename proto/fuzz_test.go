@@ -43,7 +43,7 @@ func FuzzBatch(f *testing.F) {
 func FuzzDeliver(f *testing.F) { fuzzFrames(f, FrameDeliver) }
 func FuzzFetch(f *testing.F)   { fuzzFrames(f, FrameFetch) }
 func FuzzFetched(f *testing.F) { fuzzFrames(f, FrameFetched) }
-func FuzzControl(f *testing.F) { fuzzFrames(f, FrameCredit, FrameAsk, FrameReply) }
+func FuzzControl(f *testing.F) { fuzzFrames(f, FrameCredit, FrameGoodbye, FrameAsk, FrameReply) }
 
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte{})

@@ -178,8 +178,25 @@ func PartitionOfString(room string, count int) Partition {
 // look for rooms in different places.
 func RoomHashProbe() uint64 { return xxhash.Sum64String("roomring") }
 
+// Founding names one life of a cluster's register: the instance that was minted
+// when the cluster was founded, and how often it was founded anew since by
+// recovery. Registers of two foundings never talk to each other.
+type Founding struct {
+	Instance   Instance
+	Generation uint32
+}
+
 // Term counts the changes of a partition's Table entry and fences older ones.
+// Its upper half is the generation of the register in which the change was
+// made: whatever a recovery decides is above all that was decided before.
 type Term uint64
+
+// Generation returns the generation in which the term was made.
+func (t Term) Generation() uint32 { return uint32(t >> 32) }
+
+// In returns the lowest term of a generation that has a higher count than t,
+// which is also above t unless the generation is an older one.
+func (t Term) In(generation uint32) Term { return Term(generation)<<32 | Term(uint32(t)+1) }
 
 // Index is a place in a partition's replication log.
 type Index uint64

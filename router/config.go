@@ -89,9 +89,10 @@ type Config struct {
 	// about a partition. It is called on the lanes' loops. If nil, nobody does.
 	Control link.Events
 
-	// NeedTable is called when a shard knows a newer Table than this router.
-	// If nil, nobody is.
-	NeedTable func()
+	// NeedTable is called while a shard speaks of a partition in a higher term
+	// than this router's Table has: in each turn of a lane, with one partition
+	// and the term that it is said to have. If nil, nobody is.
+	NeedTable func(p proto.Partition, term proto.Term)
 
 	// Portable drives conns by goroutines instead of epoll, as other systems
 	// do; for tests.

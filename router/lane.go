@@ -143,8 +143,10 @@ func (l *lane) turn() {
 	l.hub.FanOut(l.loop.Now())
 	l.flushLinks() // what members did while they were written to
 	l.goOn()
-	if need := l.router.cfg.NeedTable; need != nil && l.hub.NeedTable() {
-		need()
+	if need := l.router.cfg.NeedTable; need != nil {
+		if p, term, ok := l.hub.NeedTable(); ok {
+			need(p, term)
+		}
 	}
 }
 

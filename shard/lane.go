@@ -105,8 +105,10 @@ func (l *lane) turn() {
 	}
 	l.flush()
 	l.goOn()
-	if l.core.NeedTable() && l.cfg.NeedTable != nil {
-		l.cfg.NeedTable()
+	if need := l.cfg.NeedTable; need != nil {
+		if p, term, ok := l.core.NeedTable(); ok {
+			need(p, term)
+		}
 	}
 }
 
@@ -162,7 +164,7 @@ func (l *lane) setTable(rows []Row) {
 	now := l.loop.Now()
 	for p := l.number; p < len(rows); p += l.cfg.Lanes {
 		r := &rows[p]
-		l.core.SetTable(proto.Partition(p), r.Owner, r.Followers, r.Term, now)
+		l.core.SetTable(proto.Partition(p), r.Owner, r.Followers, r.Term, r.Since, now)
 	}
 }
 

@@ -29,6 +29,7 @@ type Row struct {
 	Owner     proto.NodeName
 	Followers []proto.NodeName
 	Term      proto.Term
+	Since     proto.Term // in which Owner became the owner; it has been without a break
 }
 
 // Config says how a shard runs. The zero value works but for Self.
@@ -66,9 +67,10 @@ type Config struct {
 	// about a partition. It is called on the lanes' loops. If nil, nobody does.
 	Control link.Events
 
-	// NeedTable is called when a router knows a newer Table than this shard.
-	// If nil, nobody is.
-	NeedTable func()
+	// NeedTable is called while a router speaks of a partition in a higher term
+	// than this shard's Table has: in each turn of a lane, with one partition and
+	// the term that it is said to have. If nil, nobody is.
+	NeedTable func(p proto.Partition, term proto.Term)
 
 	// Portable drives links by goroutines instead of epoll; for tests.
 	Portable bool

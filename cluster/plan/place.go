@@ -9,19 +9,12 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// The ring's settings. They are part of what nodes must agree on: with others, two nodes would
-// want a partition in two places.
-const (
-	Replication = 100  // points per shard on the ring
-	Load        = 1.25 // no shard is wanted for more than this times the average, rounded up
-)
-
 // Place returns, for each of the partitions, which of the shards should own it, as an index into
 // ids. It goes by ids, not by incarnations, so a shard that restarts gets the same place back. ids
-// must be sorted and without repetition; with none the answer is nil.
+// must be sorted and without repetition; with none the answer is nil. s must pass Check.
 //
 // It costs about a millisecond per shard: build a ring once, then look up in the slice.
-func Place(ids []proto.NodeID, partitions int) []int32 {
+func Place(s Settings, ids []proto.NodeID, partitions int) []int32 {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -32,8 +25,8 @@ func Place(ids []proto.NodeID, partitions int) []int32 {
 	ring := consistent.New(members, consistent.Config{
 		Hasher:            hasher{},
 		PartitionCount:    partitions,
-		ReplicationFactor: Replication,
-		Load:              Load,
+		ReplicationFactor: int(s.Replication),
+		Load:              float64(s.Load) / 100,
 	})
 	placed := make([]int32, partitions)
 	for p := range placed {

@@ -1,10 +1,12 @@
 // Package plan holds the coordinator's decisions: where partitions should live (Place), which of
-// them need a new owner now (Decide), and what two Tables that grew apart become (Merge).
+// them need a new owner now (Decide), which a rebalancing would hand over (Moves), who keeps the
+// register (Voters), and what is left after the register was lost (Recover).
 //
 // It is pure: no goroutine, lock, clock or socket, and the same arguments give the same answer on
-// every node. It does not know how a Table travels or who the coordinator is; package cluster does.
+// every node. It does not know how a Table travels, who the coordinator is, or how a node is found
+// to be dead; package cluster does, and gives its Verdict.
 //
-// Read place.go, then this file, then merge.go.
+// Read place.go, verdict.go, then this file, then move.go, voters.go and recover.go.
 package plan
 
 import (
@@ -21,11 +23,15 @@ type Row struct {
 	Owner     proto.NodeName   // the shard that decides; "" means none
 	Followers []proto.NodeName // in-sync copies, in the order of the Table; never changed in place
 	Term      proto.Term       // counts the changes of this Row; 0 only before the first owner
+
+	// Since is the Term in which Owner became the owner. An owner that has been one without a
+	// break since then keeps its rooms; one that was not, in a term that it missed, drops them.
+	Since proto.Term
 }
 
 // Equal reports whether two Rows say the same.
 func (r Row) Equal(o Row) bool {
-	return r.Owner == o.Owner && r.Term == o.Term && slices.Equal(r.Followers, o.Followers)
+	return r.Owner == o.Owner && r.Term == o.Term && r.Since == o.Since && slices.Equal(r.Followers, o.Followers)
 }
 
 // Change replaces one Row of the Table.
@@ -36,31 +42,47 @@ type Change struct {
 }
 
 // Decide returns the changes that the Table needs now, in the order of partitions: a partition
-// without a living owner goes to where wanted puts it, under the next term. A partition whose owner
-// lives stays, wherever the ring would have it: planned moves are hand-offs, not decisions of this
-// kind. While wanted has no answer ("", no shard is there), nothing changes.
+// without an owner, or whose owner and all of whose followers are proved dead, goes to where wanted
+// puts it, under the next term of the generation. Nobody is left to ask for what the owner knew, so
+// the new one mints new epochs (Since is the new term), and that takes proof (rule R9): a silent
+// owner keeps everything. While wanted names nobody, or one that does not live, nothing changes.
 //
-// The new owner of a partition mints new epochs for its rooms, because nobody is asked for what the
-// old owner knew.
-func Decide(rows []Row, alive func(proto.NodeName) bool, wanted func(proto.Partition) proto.NodeName) []Change {
+// A partition with a follower that is not proved dead is left alone: fail-over, which has a
+// follower promise the next term first, is not decided here yet. A partition whose owner lives stays,
+// wherever the ring would have it: planned moves are hand-offs (see Moves).
+func Decide(generation uint32, rows []Row, verdict func(proto.NodeName) Verdict, wanted func(proto.Partition) proto.NodeName) []Change {
 	var changes []Change
 	for i, row := range rows {
-		if row.Owner != "" && alive(row.Owner) {
+		if !lost(row, verdict) {
 			continue
 		}
 		p := proto.Partition(i)
 		owner := wanted(p)
-		if owner == "" || !alive(owner) {
+		if owner == "" || verdict(owner) != Lives {
 			continue
 		}
-		changes = append(changes, Change{
-			Partition: p,
-			Replaces:  row.Term,
-			Row:       Row{Owner: owner, Term: row.Term + 1},
-		})
+		changes = append(changes, Change{Partition: p, Replaces: row.Term, Row: reset(owner, row.Term, generation)})
 	}
 	return changes
 }
+
+// lost reports whether every copy that the Table knows is proved dead.
+func lost(row Row, verdict func(proto.NodeName) Verdict) bool {
+	if row.Owner != "" && verdict(row.Owner) != Proved {
+		return false
+	}
+	return !slices.ContainsFunc(row.Followers, func(f proto.NodeName) bool { return verdict(f) != Proved })
+}
+
+// reset is the Row of an owner that begins anew after the term.
+func reset(owner proto.NodeName, after proto.Term, generation uint32) Row {
+	term := next(after, generation)
+	return Row{Owner: owner, Term: term, Since: term}
+}
+
+// next returns the term that follows t while the register is in the generation. The maximum only
+// matters for a generation that is behind t's: a term never goes back, whoever asks.
+func next(t proto.Term, generation uint32) proto.Term { return max(t+1, t.In(generation)) }
 
 // Apply returns rows with the changes made; rows stays as it was. It fails, and changes nothing,
 // when a Change names a partition that does not exist, replaces another term than the Row has, or

@@ -14,39 +14,69 @@ import (
 // world is a cluster as a coordinator sees it: which shards live, in which run.
 type world struct {
 	partitions int
-	run        map[proto.NodeID]proto.Incarnation // living shards
+	run        map[proto.NodeID]proto.Incarnation // shards that are not proved dead
+	silent     map[proto.NodeID]bool
+	draining   map[proto.NodeID]bool
 	next       proto.Incarnation
+}
+
+func newWorld(partitions int) *world {
+	return &world{
+		partitions: partitions,
+		run:        make(map[proto.NodeID]proto.Incarnation),
+		silent:     make(map[proto.NodeID]bool),
+		draining:   make(map[proto.NodeID]bool),
+	}
 }
 
 func (w *world) start(id proto.NodeID) {
 	w.next++
+	w.kill(id)
 	w.run[id] = w.next
 }
 
-func (w *world) ids() []proto.NodeID {
-	var ids []proto.NodeID
+func (w *world) kill(id proto.NodeID) {
+	delete(w.run, id)
+	delete(w.silent, id)
+	delete(w.draining, id)
+}
+
+// ids are the shards of the ring: draining ones only if all are.
+func (w *world) ids() (ids []proto.NodeID) {
 	for id := range w.run {
-		ids = append(ids, id)
+		if len(w.draining) == len(w.run) || !w.draining[id] {
+			ids = append(ids, id)
+		}
 	}
 	slices.Sort(ids)
 	return ids
 }
 
-func (w *world) alive(name proto.NodeName) bool {
-	inc, ok := w.run[name.ID()]
-	return ok && inc == name.Incarnation()
+func (w *world) verdict(name proto.NodeName) Verdict {
+	switch inc, ok := w.run[name.ID()]; {
+	case !ok || inc != name.Incarnation():
+		return Proved
+	case w.silent[name.ID()]:
+		return Silent
+	}
+	return Lives
 }
 
-// ring returns wanted for the shards that live now.
+func (w *world) lives(name proto.NodeName) bool { return w.verdict(name) == Lives }
+
+// ring returns wanted for the shards that are there now.
 func (w *world) ring() func(proto.Partition) proto.NodeName {
 	ids := w.ids()
-	placed := Place(ids, w.partitions)
+	names := make([]proto.NodeName, len(ids))
+	for i, id := range ids {
+		names[i] = proto.MakeNodeName(id, w.run[id])
+	}
+	placed := Place(DefaultSettings(), ids, w.partitions)
 	return func(p proto.Partition) proto.NodeName {
-		if len(ids) == 0 {
+		if len(names) == 0 {
 			return ""
 		}
-		id := ids[placed[p]]
-		return proto.MakeNodeName(id, w.run[id])
+		return names[placed[p]]
 	}
 }
 
@@ -54,55 +84,75 @@ var drawID = rapid.Custom(func(t *rapid.T) proto.NodeID {
 	return proto.NodeID(fmt.Sprintf("s%d", rapid.IntRange(1, 7).Draw(t, "id")))
 })
 
-// TestDecideHistories lets shards come, die and restart in any order and holds every decision
-// against the promises: one owner per partition and term, terms that only grow, no change without
-// a dead owner, and everything owned by the living as long as somebody lives.
+// reigns remembers who was the owner in which term.
+type reigns map[reign]proto.NodeName
+
+type reign struct {
+	partition proto.Partition
+	term      proto.Term
+}
+
+// note fails if a partition had another owner in the same term, or a term that is lower than before.
+func (r reigns) note(t *rapid.T, before, rows []Row) {
+	for p, row := range rows {
+		at := reign{proto.Partition(p), row.Term}
+		if who, ok := r[at]; ok && who != row.Owner {
+			t.Fatalf("partition %d had owners %s and %s in term %d", p, who, row.Owner, row.Term)
+		}
+		r[at] = row.Owner
+		if row.Term < before[p].Term || row.Since > row.Term {
+			t.Fatalf("partition %d went from term %d to %d, since %d", p, before[p].Term, row.Term, row.Since)
+		}
+	}
+}
+
+// TestDecideHistories lets shards come, fall silent, wake, die and restart in any order, gives them
+// followers and loses the register, and holds every decision against the promises: one owner per
+// partition and term, terms that only grow, a new owner only where every copy is proved dead, and
+// then everywhere as long as somebody lives.
 func TestDecideHistories(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		w := &world{partitions: 61, run: make(map[proto.NodeID]proto.Incarnation)}
+		w := newWorld(61)
 		rows := make([]Row, w.partitions)
-		type reign struct {
-			partition proto.Partition
-			term      proto.Term
-		}
-		owners := make(map[reign]proto.NodeName)
+		owners, generation := make(reigns), uint32(0)
 		for range rapid.IntRange(1, 30).Draw(t, "steps") {
 			id := drawID.Draw(t, "shard")
-			if rapid.Bool().Draw(t, "starts") {
+			before := rows
+			switch rapid.SampledFrom([]string{"starts", "starts", "dies", "is silent", "wakes", "follows", "recover"}).Draw(t, "event") {
+			case "starts":
 				w.start(id)
-			} else {
-				delete(w.run, id)
+			case "dies":
+				w.kill(id)
+			case "is silent":
+				w.silent[id] = w.run[id] != 0
+			case "wakes":
+				w.silent[id] = false
+			case "follows":
+				rows = follow(t, w, rows, id, generation)
+			case "recover":
+				generation++
+				rows = Recover(generation, [][]Row{rows}, w.lives, w.ring())
 			}
-			changes := Decide(rows, w.alive, w.ring())
-			if again := Decide(rows, w.alive, w.ring()); !slices.EqualFunc(changes, again, sameChange) {
+			owners.note(t, before, rows)
+			changes := Decide(generation, rows, w.verdict, w.ring())
+			if again := Decide(generation, rows, w.verdict, w.ring()); !slices.EqualFunc(changes, again, sameChange) {
 				t.Fatalf("the same question got two answers")
 			}
 			for _, c := range changes {
-				if old := rows[c.Partition].Owner; old != "" && w.alive(old) {
-					t.Fatalf("partition %d was taken from %s, who lives", c.Partition, old)
-				}
-				if c.Row.Term != c.Replaces+1 {
-					t.Fatalf("partition %d went from term %d to %d", c.Partition, c.Replaces, c.Row.Term)
-				}
+				checkChange(t, w, rows[c.Partition], c, generation)
 			}
 			next, err := Apply(rows, changes)
 			if err != nil {
 				t.Fatal(err)
 			}
+			owners.note(t, rows, next)
+			ring := w.ring()
 			for p, r := range next {
-				if r.Term < rows[p].Term {
-					t.Fatalf("partition %d went back from term %d to %d", p, rows[p].Term, r.Term)
-				}
-				if len(w.run) > 0 && !w.alive(r.Owner) {
+				if to := ring(proto.Partition(p)); lost(r, w.verdict) && to != "" && w.lives(to) {
 					t.Fatalf("partition %d is owned by %q while %v live", p, r.Owner, w.ids())
 				}
-				at := reign{proto.Partition(p), r.Term}
-				if who, ok := owners[at]; ok && who != r.Owner {
-					t.Fatalf("partition %d had owners %s and %s in term %d", p, who, r.Owner, r.Term)
-				}
-				owners[at] = r.Owner
 			}
-			if len(Decide(next, w.alive, w.ring())) > 0 {
+			if len(Decide(generation, next, w.verdict, w.ring())) > 0 {
 				t.Fatalf("nothing happened, and there was something to decide")
 			}
 			rows = next
@@ -110,15 +160,44 @@ func TestDecideHistories(t *testing.T) {
 	})
 }
 
+// follow makes the shard a follower of every third partition.
+func follow(t *rapid.T, w *world, rows []Row, id proto.NodeID, generation uint32) []Row {
+	if w.run[id] == 0 {
+		return rows
+	}
+	name := proto.MakeNodeName(id, w.run[id])
+	rows = slices.Clone(rows)
+	for p := rapid.IntRange(0, 2).Draw(t, "first"); p < len(rows); p += 3 {
+		if r := &rows[p]; r.Owner != "" && r.Owner != name {
+			r.Followers, r.Term = []proto.NodeName{name}, next(r.Term, generation)
+		}
+	}
+	return rows
+}
+
+func checkChange(t *rapid.T, w *world, old Row, c Change, generation uint32) {
+	for _, copy := range append([]proto.NodeName{old.Owner}, old.Followers...) {
+		if copy != "" && w.verdict(copy) != Proved {
+			t.Fatalf("partition %d was taken from %s, who is not proved dead", c.Partition, copy)
+		}
+	}
+	if c.Replaces != old.Term || c.Row.Term <= old.Term || c.Row.Term.Generation() != generation || uint32(c.Row.Term) != uint32(old.Term)+1 {
+		t.Fatalf("partition %d went from term %x to %x in generation %d", c.Partition, c.Replaces, c.Row.Term, generation)
+	}
+	if c.Row.Since != c.Row.Term || len(c.Row.Followers) > 0 || !w.lives(c.Row.Owner) {
+		t.Fatalf("partition %d begins anew as %+v", c.Partition, c.Row)
+	}
+}
+
 func sameChange(a, b Change) bool {
 	return a.Partition == b.Partition && a.Replaces == b.Replaces && a.Row.Equal(b.Row)
 }
 
 func TestFirstTableIsBalanced(t *testing.T) {
-	w := &world{partitions: proto.Partitions, run: make(map[proto.NodeID]proto.Incarnation)}
+	w := newWorld(proto.Partitions)
 	for n := 1; n <= 12; n++ {
 		w.start(proto.NodeID(fmt.Sprintf("shard-%d", n)))
-		rows, err := Apply(make([]Row, w.partitions), Decide(make([]Row, w.partitions), w.alive, w.ring()))
+		rows, err := Apply(make([]Row, w.partitions), Decide(0, make([]Row, w.partitions), w.verdict, w.ring()))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -129,19 +208,26 @@ func TestFirstTableIsBalanced(t *testing.T) {
 		if len(owned) != n {
 			t.Errorf("%d of %d shards own something", len(owned), n)
 		}
-		for name, count := range owned {
-			if bound := int(math.Ceil(float64(w.partitions) / float64(n) * Load)); count > bound {
-				t.Errorf("%s owns %d of %d partitions among %d shards, more than %d", name, count, w.partitions, n, bound)
-			}
+		checkBalance(t, rows, n)
+	}
+}
+
+// checkBalance: nobody owns more than the ring allows.
+func checkBalance(t interface{ Fatalf(string, ...any) }, rows []Row, shards int) {
+	bound := int(math.Ceil(float64(len(rows)) / float64(shards) * float64(DefaultSettings().Load) / 100))
+	owned := make(map[proto.NodeName]int)
+	for _, r := range rows {
+		if owned[r.Owner]++; owned[r.Owner] > bound {
+			t.Fatalf("%s owns more than %d of %d partitions among %d shards", r.Owner, bound, len(rows), shards)
 		}
 	}
 }
 
 func TestPlaceGoesByID(t *testing.T) {
 	ids := []proto.NodeID{"shard-1", "shard-11", "shard-2"}
-	before := Place(ids, proto.Partitions)
-	without := Place([]proto.NodeID{"shard-1", "shard-2"}, proto.Partitions)
-	back := Place(ids, proto.Partitions)
+	before := Place(DefaultSettings(), ids, proto.Partitions)
+	without := Place(DefaultSettings(), []proto.NodeID{"shard-1", "shard-2"}, proto.Partitions)
+	back := Place(DefaultSettings(), ids, proto.Partitions)
 	if !slices.Equal(before, back) {
 		t.Error("a shard that left and came back has another place")
 	}
@@ -155,8 +241,25 @@ func TestPlaceGoesByID(t *testing.T) {
 	if moved > proto.Partitions/4 {
 		t.Errorf("%d of %d partitions moved between the two that stayed", moved, proto.Partitions)
 	}
-	if Place(nil, proto.Partitions) != nil {
+	if Place(DefaultSettings(), nil, proto.Partitions) != nil {
 		t.Error("without shards there are places")
+	}
+}
+
+func TestSettingsCheck(t *testing.T) {
+	good := DefaultSettings()
+	for _, s := range []Settings{good, {1, 1, 100}, {1, 1000, 1000}} {
+		if err := s.Check(); err != nil {
+			t.Errorf("%+v: %v", s, err)
+		}
+		if placed := Place(s, []proto.NodeID{"a", "b", "c"}, 61); len(placed) != 61 {
+			t.Errorf("%+v: %d places", s, len(placed))
+		}
+	}
+	for _, s := range []Settings{{}, {0, 100, 125}, {2, 100, 125}, {1, 0, 125}, {1, 1001, 125}, {1, 100, 99}, {1, 100, 1001}} {
+		if s.Check() == nil {
+			t.Errorf("%+v passes", s)
+		}
 	}
 }
 
@@ -176,69 +279,6 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-var drawRows = rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Row {
-	return Row{
-		Owner: proto.MakeNodeName(drawID.Draw(t, "owner"), 1),
-		Term:  proto.Term(rapid.IntRange(0, 3).Draw(t, "term")),
-	}
-}), 20, 20)
-
-// TestMerge: the order does not matter, no term is lost, and where two owners shared a term nobody
-// goes on under it.
-func TestMerge(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawRows.Draw(t, "a"), drawRows.Draw(t, "b")
-		wanted := func(proto.Partition) proto.NodeName { return "s9/0000000000001" }
-		if rapid.Bool().Draw(t, "nobody there") {
-			wanted = func(proto.Partition) proto.NodeName { return "" }
-		}
-		merged := Merge(a, b, wanted)
-		if !slices.EqualFunc(merged, Merge(b, a, wanted), Row.Equal) {
-			t.Fatal("the order of the tables matters")
-		}
-		for p, r := range merged {
-			switch {
-			case a[p].Equal(b[p]):
-				if !r.Equal(a[p]) {
-					t.Fatalf("partition %d changed without a cause", p)
-				}
-			case a[p].Term == b[p].Term:
-				if r.Term != a[p].Term+1 {
-					t.Fatalf("partition %d: two owners in term %d, merged in term %d", p, a[p].Term, r.Term)
-				}
-			case r.Term != max(a[p].Term, b[p].Term):
-				t.Fatalf("partition %d: terms %d and %d became %d", p, a[p].Term, b[p].Term, r.Term)
-			}
-		}
-		if again := Merge(merged, a, wanted); !slices.EqualFunc(again, merged, Row.Equal) {
-			t.Fatal("merging what is already in changes something")
-		}
-	})
-}
-
-func TestNewer(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		own, other := drawRows.Draw(t, "own"), drawRows.Draw(t, "other")
-		before := slices.Clone(own)
-		rows, changed := Newer(own, other)
-		if !slices.EqualFunc(before, own, Row.Equal) {
-			t.Fatal("the node's own rows were written to")
-		}
-		if changed == slices.EqualFunc(rows, own, Row.Equal) {
-			t.Fatalf("changed is %v, and the rows say otherwise", changed)
-		}
-		for p, r := range rows {
-			if want := own[p]; other[p].Term > own[p].Term {
-				if !r.Equal(other[p]) {
-					t.Fatalf("partition %d: a higher term was not taken", p)
-				}
-			} else if !r.Equal(want) {
-				t.Fatalf("partition %d: changed under term %d", p, want.Term)
-			}
-		}
-	})
-}
-
 func BenchmarkPlace(b *testing.B) {
 	for _, n := range []int{3, 10, 30, 100} {
 		var ids []proto.NodeID
@@ -247,7 +287,7 @@ func BenchmarkPlace(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				Place(ids, proto.Partitions)
+				Place(DefaultSettings(), ids, proto.Partitions)
 			}
 		})
 	}

@@ -13,7 +13,9 @@ import (
 
 // runRouter runs the router until ctx ends or, after drain is closed, until its clients have gone.
 func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, log *zap.Logger) error {
-	n, certificate, err := launch.Router(s, log)
+	reload, stopReload := process.Reloads()
+	defer stopReload()
+	n, certificates, err := launch.Router(s, log)
 	if err != nil {
 		return err
 	}
@@ -24,7 +26,7 @@ func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, l
 		return n.Run(ctx, drain)
 	})
 	g.Go(func() error {
-		reload(ctx, certificate, log)
+		certificates.Follow(ctx, reload, log)
 		return nil
 	})
 	g.Go(func() error {
@@ -32,26 +34,4 @@ func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, l
 		return nil
 	})
 	return g.Wait()
-}
-
-// reload reads the certificate again at each SIGHUP, until ctx ends. Without a certificate SIGHUP
-// does nothing, so that it never kills a router.
-func reload(ctx context.Context, certificate *launch.Certificate, log *zap.Logger) {
-	heard, stop := process.Reloads()
-	defer stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-heard:
-		}
-		if certificate == nil {
-			continue
-		}
-		if err := certificate.Reload(); err != nil {
-			log.Error("certificate not reloaded", zap.Error(err))
-			continue
-		}
-		log.Info("certificate reloaded")
-	}
 }

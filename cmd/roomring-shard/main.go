@@ -28,7 +28,6 @@ func run(args []string) error {
 	}
 	defer log.Sync() // stderr: nothing to do about an error
 	s.ApplyMemoryLimit()
-	process.IgnoreReloads()
 	ctx, drain, stop := process.Signals(context.Background())
 	defer stop()
 	return runShard(ctx, drain, s, log)

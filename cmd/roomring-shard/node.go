@@ -13,7 +13,9 @@ import (
 
 // runShard runs the shard until ctx ends or, after drain is closed, until it has said goodbye.
 func runShard(ctx context.Context, drain <-chan struct{}, s *settings.Shard, log *zap.Logger) error {
-	n, err := launch.Shard(s, log)
+	reload, stopReload := process.Reloads()
+	defer stopReload()
+	n, certificates, err := launch.Shard(s, log)
 	if err != nil {
 		return err
 	}
@@ -22,6 +24,10 @@ func runShard(ctx context.Context, drain <-chan struct{}, s *settings.Shard, log
 	g.Go(func() error {
 		defer stop()
 		return n.Run(ctx, drain)
+	})
+	g.Go(func() error {
+		certificates.Follow(ctx, reload, log)
+		return nil
 	})
 	g.Go(func() error {
 		process.TidyMemory(ctx)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -13,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/roomring/roomring/admin"
 )
 
 // asked is how a command finds a node's admin port.
@@ -23,22 +26,39 @@ type asked struct {
 }
 
 const (
-	askTimeout = 10 * time.Second
+	askTimeout = admin.ChangeTimeout + 2*time.Second // a node says itself when it gives up
 	maxAnswer  = 64 << 20
 )
 
 // get asks the node and returns the body of a good answer.
 func (n *asked) get(ctx context.Context, path string, query url.Values) ([]byte, error) {
+	return n.send(ctx, http.MethodGet, url.URL{Path: path, RawQuery: query.Encode()}, nil)
+}
+
+// post has the node change something and returns the body of a good answer.
+func (n *asked) post(ctx context.Context, path string, body any) ([]byte, error) {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	return n.send(ctx, http.MethodPost, url.URL{Path: path}, text)
+}
+
+// send sends one request; target lacks only scheme and host.
+func (n *asked) send(ctx context.Context, method string, target url.URL, text []byte) ([]byte, error) {
 	host, _, err := net.SplitHostPort(n.Node)
 	if err != nil || host == "" {
 		return nil, usage(fmt.Sprintf("--node: %q is not HOST:PORT", n.Node))
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	target := url.URL{Scheme: "http", Host: n.Node, Path: path, RawQuery: query.Encode()}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, target.String(), nil)
+	target.Scheme, target.Host = "http", n.Node
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(text))
 	if err != nil {
 		return nil, usage(fmt.Sprintf("--node: %v", err))
+	}
+	if method != http.MethodGet {
+		request.Header.Set("Content-Type", "application/json")
 	}
 	if n.Token != "" {
 		request.Header.Set("Authorization", "Bearer "+n.Token)
@@ -56,6 +76,14 @@ func (n *asked) get(ctx context.Context, path string, query url.Values) ([]byte,
 		return nil, n.unreachable(err)
 	}
 	return body, n.refused(answer, body)
+}
+
+// read parses a good answer.
+func (n *asked) read(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("%s does not answer like a node: %w", n.Node, err)
+	}
+	return nil
 }
 
 // unreachable says in words why nothing answered.

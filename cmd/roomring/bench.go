@@ -109,8 +109,8 @@ func (b *benchFlags) run(w *world, scenario string, cfg loadgen.Config) error {
 	if err := loadgen.Check(cfg); err != nil {
 		return usage(err.Error())
 	}
-	p := progressLine{w: w.stderr, rewrite: w.progressTerminal}
-	if b.Progress || w.progressTerminal {
+	p := progressLine{w: w.stderr, rewrite: w.stderrTerminal}
+	if b.Progress || w.stderrTerminal {
 		cfg.Progress = p.show
 	}
 	report, err := loadgen.Run(w.ctx, cfg)

@@ -96,7 +96,7 @@ func (c *devCommand) open(log *zap.Logger) (*devCluster, error) {
 			return nil, err
 		}
 		s.Join, s.BootstrapExpect, s.MemoryLimit = seeds, devShards, s.MemoryLimit/(devShards+devRouters)
-		n, err := launch.Shard(s, log.Named(s.ID))
+		n, _, err := launch.Shard(s, log.Named(s.ID))
 		if err != nil {
 			return nil, err
 		}

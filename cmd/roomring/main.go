@@ -1,5 +1,5 @@
 // Command roomring is the operator's and developer's tool: a whole cluster in one process (dev), a look
-// at a running one (ring, room), a load on any WebSocket room server (bench), and keys (key).
+// at a running one (ring, room), two decisions that no program can take (forget, recover), a load on any WebSocket room server (bench), and keys (key).
 //
 // Read main.go, then the file of a command.
 package main
@@ -22,11 +22,13 @@ const name = "roomring"
 
 // commands is the command line.
 type commands struct {
-	Dev   devCommand   `cmd:"" help:"Run a whole cluster in this process: 2 routers, 3 shards, and a page to try it."`
-	Ring  ringCommand  `cmd:"" help:"Show the nodes of a cluster and what they own."`
-	Room  roomCommand  `cmd:"" help:"Show one room: who owns it, how far it is, who listens."`
-	Bench benchCommand `cmd:"" help:"Load any WebSocket room server and check what comes back."`
-	Key   keyCommand   `cmd:"" help:"Print a new cluster key."`
+	Dev     devCommand     `cmd:"" help:"Run a whole cluster in this process: 2 routers, 3 shards, and a page to try it."`
+	Ring    ringCommand    `cmd:"" help:"Show the nodes of a cluster and what they own."`
+	Room    roomCommand    `cmd:"" help:"Show one room: who owns it, how far it is, who listens."`
+	Forget  forgetCommand  `cmd:"" help:"Say that a node is dead for good, so that its rooms wait for it no longer."`
+	Recover recoverCommand `cmd:"" help:"Found a cluster anew that has lost the majority of its voters for good."`
+	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
+	Key     keyCommand     `cmd:"" help:"Print a new cluster key."`
 
 	Version kong.VersionFlag `name:"version" group:"Process" help:"Print the version, then exit."`
 }
@@ -41,15 +43,18 @@ Exit code: 0 good, 1 failed or a promise broken, 2 wrong use.`
 
 // world is what a command sees of the outside. It is a value so that tests can be the outside.
 type world struct {
-	ctx              context.Context // ends at the first SIGINT or SIGTERM
-	stdout, stderr   io.Writer
-	progressTerminal bool // a person watches stderr
+	ctx            context.Context // ends at the first SIGINT or SIGTERM
+	stdout, stderr io.Writer
+	stderrTerminal bool // a person watches stderr
+	stdin          io.Reader
+	stdinTerminal  bool // a person types
 }
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
-	w := &world{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, progressTerminal: process.Terminal(os.Stderr)}
+	w := &world{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, stderrTerminal: process.Terminal(os.Stderr),
+		stdin: os.Stdin, stdinTerminal: process.Terminal(os.Stdin)}
 	code := process.Report(os.Stderr, name, run(w, os.Args[1:]))
 	stop()
 	os.Exit(code)

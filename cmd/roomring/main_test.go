@@ -54,10 +54,12 @@ func golden(t *testing.T, name, got string) {
 
 func TestHelp(t *testing.T) {
 	for file, args := range map[string][]string{
-		"help.txt":        {"--help"},
-		"help-fanout.txt": {"bench", "fanout", "--help"},
-		"help-ring.txt":   {"ring", "--help"},
-		"help-dev.txt":    {"dev", "--help"},
+		"help.txt":         {"--help"},
+		"help-fanout.txt":  {"bench", "fanout", "--help"},
+		"help-ring.txt":    {"ring", "--help"},
+		"help-dev.txt":     {"dev", "--help"},
+		"help-forget.txt":  {"forget", "--help"},
+		"help-recover.txt": {"recover", "--help"},
 	} {
 		out, errs, code := command(t.Context(), args...)
 		if code != process.Good || errs != "" {
@@ -73,7 +75,8 @@ func TestHelp(t *testing.T) {
 
 func TestMisuse(t *testing.T) {
 	for _, args := range []string{"fly", "ring --nodes=x", "ring --node=x", "room", "bench", "bench fanout --for=x", "bench fanout --size=1",
-		"bench fanout --url=http://x/{room}", "bench rooms --url=ws://x/", "dev --port=0", "dev --port=65530", "dev --log-level=loud"} {
+		"bench fanout --url=http://x/{room}", "bench rooms --url=ws://x/", "dev --port=0", "dev --port=65530", "dev --log-level=loud",
+		"forget", "forget S2 --yes", "forget s2/x --yes", "forget s2 --yes --node=x", "recover s2 --yes", "recover --force"} {
 		_, errs, code := command(t.Context(), strings.Fields(args)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
 			t.Errorf("%s: code %d, %q", args, code, errs)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -45,6 +44,9 @@ type ringNode struct {
 	Following   int               `json:"following"`
 }
 
+// name is the name of the run.
+func (n *ringNode) name() string { return n.ID + "/" + n.Incarnation }
+
 // Run prints the ring as one node sees it.
 func (c *ringCommand) Run(w *world) error {
 	body, err := c.get(w.ctx, "/v1/ring", url.Values{})
@@ -56,8 +58,8 @@ func (c *ringCommand) Run(w *world) error {
 		return err
 	}
 	var ring ringDocument
-	if err := json.Unmarshal(body, &ring); err != nil {
-		return fmt.Errorf("%s does not answer like a node: %w", c.Node, err)
+	if err := c.read(body, &ring); err != nil {
+		return err
 	}
 	return printRing(w.stdout, &ring)
 }
@@ -80,7 +82,7 @@ func printRing(w io.Writer, ring *ringDocument) error {
 	if err := t.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "\n"+summary(ring))
+	_, err := fmt.Fprintln(w, "\n"+summary(ring)+"\n"+council(ring))
 	return err
 }
 
@@ -91,7 +93,7 @@ func dash(s string) string {
 	return printable(s)
 }
 
-// summary is the line under the table.
+// summary is the first line under the table.
 func summary(ring *ringDocument) string {
 	alive := map[string]int{}
 	for _, n := range ring.Nodes {
@@ -121,8 +123,30 @@ func summary(ring *ringDocument) string {
 	} else {
 		parts = append(parts, "not settled")
 	}
-	parts = append(parts, fmt.Sprintf("table version %d, fingerprint %s", ring.Version, dash(ring.Fingerprint)))
+	parts = append(parts, fmt.Sprintf("table %s, fingerprint %s", version(ring.Version), dash(ring.Fingerprint)))
 	return strings.Join(parts, "; ")
+}
+
+// version words a Table's version, whose upper half is the generation: how often the cluster was
+// founded anew.
+func version(v uint64) string {
+	text := fmt.Sprintf("version %d", uint32(v))
+	if generation := v >> 32; generation > 0 {
+		text += fmt.Sprintf(" of generation %d", generation)
+	}
+	return text
+}
+
+// council says who decides about the Table.
+func council(ring *ringDocument) string {
+	if ring.Instance == "" {
+		return "no table: the cluster is not founded yet, or this node has not learned of it"
+	}
+	leader := "leader " + printable(ring.Leader)
+	if ring.Leader == "" {
+		leader = "no leader: the table cannot change (no_majority)"
+	}
+	return "voters " + dash(strings.Join(ring.Voters, ", ")) + "; " + leader
 }
 
 func plural(n int, noun string) string {

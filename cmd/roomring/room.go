@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -32,8 +31,8 @@ func (c *roomCommand) Run(w *world) error {
 		return err
 	}
 	var room admin.RoomDocument
-	if err := json.Unmarshal(body, &room); err != nil {
-		return fmt.Errorf("%s does not answer like a node: %w", c.Node, err)
+	if err := c.read(body, &room); err != nil {
+		return err
 	}
 	return printRoom(w.stdout, &room)
 }

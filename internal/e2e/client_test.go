@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -256,6 +257,18 @@ func (c *client) positions() []line {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.lines[:len(c.lines):len(c.lines)]
+}
+
+// checkResets checks that the conn lives and that its room began anew so many times.
+func (c *client) checkResets(t *testing.T, want int) {
+	t.Helper()
+	if e := c.ending(); e != nil {
+		t.Errorf("%s: the socket closed: %s", c.room, e)
+	}
+	lines := c.positions()
+	if len(lines) != want+1 || slices.ContainsFunc(lines[1:], func(l line) bool { return l.suffix != "reset" }) {
+		t.Errorf("%s: lines %v, want %d resets", c.room, lines, want)
+	}
 }
 
 // position is where the conn would resume.

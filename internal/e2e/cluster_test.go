@@ -13,6 +13,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -24,11 +26,12 @@ import (
 type cluster struct {
 	t      *testing.T
 	name   string
-	key    string // of the cluster, base64
-	token  string // of the admin ports
-	ports  map[string]int
+	key    string         // of the cluster, base64
+	token  string         // of the admin ports
+	ports  map[string]int // of gossip; the next one is that of links
 	seeds  string
 	expect int
+	data   string // where nodes keep their votes; if empty, nowhere
 	nodes  map[string]*node
 	astray bool // after a death, partitions stay where they are though the ring wants them elsewhere
 }
@@ -42,14 +45,15 @@ type node struct {
 	token         string
 }
 
-// newCluster names nodes and fixes their gossip ports, so that any of them can be started first.
+// newCluster names nodes and fixes the ports at which others find them, so that any of them can be
+// started first, and again at its own address.
 func newCluster(t *testing.T, shards int, ids ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, name: "e2e-" + strings.ToLower(rand.Text()[:8]), key: newKey(), token: secret(rand.Text()),
 		ports: map[string]int{}, expect: shards, nodes: map[string]*node{}}
 	var seeds []string
 	for _, id := range ids {
-		c.ports[id] = freePort(t)
+		c.ports[id] = freePorts(t, 2, 0, 1)
 		seeds = append(seeds, fmt.Sprintf("127.0.0.1:%d", c.ports[id]))
 	}
 	c.seeds = strings.Join(seeds, ",")
@@ -67,14 +71,8 @@ var nextPort atomic.Uint32
 
 const firstPort, portSpan = 10_000, 20_000
 
-// freePort finds a port that is free for TCP and UDP.
-func freePort(t *testing.T) int {
-	t.Helper()
-	return freePorts(t, 1, 0)
-}
-
-// freePorts finds a port which is free and so are those that far above; nobody else is given one of
-// these or of those between.
+// freePorts finds a port which is free for TCP and UDP and so are those that far above; nobody else is
+// given one of these or of those between.
 func freePorts(t *testing.T, span int, above ...int) int {
 	t.Helper()
 	nextPort.CompareAndSwap(0, uint32(os.Getpid())*97)
@@ -109,9 +107,12 @@ func portFree(port int) bool {
 
 // args are the flags of a node; more come last and win nothing: a flag may be given once.
 func (c *cluster) args(id string, more ...string) []string {
-	args := []string{"--id", id, "--cluster", c.name, "--link", "127.0.0.1:0", "--admin", "127.0.0.1:0",
-		"--gossip", fmt.Sprintf("127.0.0.1:%d", c.ports[id]), "--join", c.seeds,
-		"--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json"}
+	args := []string{"--id", id, "--cluster", c.name, "--admin", "127.0.0.1:0",
+		"--gossip", fmt.Sprintf("127.0.0.1:%d", c.ports[id]), "--link", fmt.Sprintf("127.0.0.1:%d", c.ports[id]+1),
+		"--join", c.seeds, "--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json"}
+	if c.data != "" {
+		args = append(args, "--data-dir", filepath.Join(c.data, id))
+	}
 	if isRouter(id) {
 		args = append(args, "--listen", "127.0.0.1:0")
 	} else {
@@ -130,7 +131,7 @@ func program(id string) string {
 	return "roomring-shard"
 }
 
-// start starts a node and waits until its ports are open.
+// start starts a node, the first time or again, and waits until its ports are open.
 func (c *cluster) start(id string, more ...string) *node {
 	c.t.Helper()
 	p := start(c.t, program(id), c.args(id, more...)...)
@@ -181,6 +182,8 @@ type ring struct {
 	Cluster     string
 	Instance    string
 	Settled     bool
+	Voters      []string
+	Leader      string
 	Fingerprint string
 	Version     uint64
 	Nodes       []ringNode
@@ -190,6 +193,7 @@ type ring struct {
 
 type ringNode struct {
 	ID, Incarnation, Role, State string
+	Addresses                    struct{ Admin string }
 	Owned                        int
 }
 
@@ -197,6 +201,36 @@ type ringRow struct {
 	Partition     int
 	Owner, Wanted string
 	Term          uint64
+}
+
+// agrees says whether two nodes say the same of the cluster. Runs that are dead do not count: who came
+// later never heard of them.
+func (r *ring) agrees(o *ring) bool {
+	return r.Instance == o.Instance && r.Version == o.Version && r.Fingerprint == o.Fingerprint && r.Leader == o.Leader &&
+		slices.Equal(r.Voters, o.Voters) && slices.Equal(r.Table, o.Table) && slices.Equal(r.alive(), o.alive())
+}
+
+// generation is how often the cluster was founded anew.
+func (r *ring) generation() uint64 { return r.Version >> 32 }
+
+// owned is how many partitions all runs of a node own.
+func (r *ring) owned(id string) (sum int) {
+	for _, n := range r.Nodes {
+		if n.ID == id {
+			sum += n.Owned
+		}
+	}
+	return sum
+}
+
+// state is that of a node's liveliest run, "" when none is seen.
+func (r *ring) state(id string) (state string) {
+	for _, n := range r.Nodes {
+		if n.ID == id && (state == "" || n.State == "alive") {
+			state = n.State
+		}
+	}
+	return state
 }
 
 // ask does a GET at the admin port.
@@ -219,14 +253,19 @@ func (n *node) ask(path string) (status int, body []byte, err error) {
 
 var askClient = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 
-func (n *node) ring(t *testing.T) (r ring, err error) {
-	t.Helper()
-	status, body, err := n.ask("/v1/ring")
+// ring is what the node knows of the cluster.
+func (n *node) ring() (ring, error) { return n.readRing("/v1/ring") }
+
+// summary is the ring without its rows, and quick.
+func (n *node) summary() (ring, error) { return n.readRing("/v1/ring?table=0") }
+
+func (n *node) readRing(path string) (r ring, err error) {
+	status, body, err := n.ask(path)
 	if err != nil {
 		return r, err
 	}
 	if status != http.StatusOK {
-		return r, fmt.Errorf("/v1/ring: status %d: %s", status, body)
+		return r, fmt.Errorf("%s: status %d: %s", path, status, body)
 	}
 	r.text = string(body)
 	return r, json.Unmarshal(body, &r)
@@ -235,6 +274,13 @@ func (n *node) ring(t *testing.T) (r ring, err error) {
 func (n *node) ready() bool {
 	status, _, err := n.ask("/readyz")
 	return err == nil && status == http.StatusOK
+}
+
+// says reports whether a node is not ready for the reason.
+func (n *node) says(reason string) bool {
+	status, body, err := n.ask("/readyz")
+	var doc struct{ Reasons []string }
+	return err == nil && status != http.StatusOK && json.Unmarshal(body, &doc) == nil && slices.Contains(doc.Reasons, reason)
 }
 
 // partitions is how many there are.
@@ -276,7 +322,7 @@ func (c *cluster) waitOneRing(within time.Duration) (r ring) {
 	running := c.running()
 	eventually(c.t, "one ring", within, func() bool {
 		for i, n := range running {
-			got, err := n.ring(c.t)
+			got, err := n.ring()
 			switch {
 			case err != nil:
 				why = n.id + ": " + err.Error()
@@ -284,11 +330,13 @@ func (c *cluster) waitOneRing(within time.Duration) (r ring) {
 			case !got.whole(len(running), c.astray):
 				why = fmt.Sprintf("%s: alive %v, settled %v, version %d, %d rows", n.id, got.alive(), got.Settled, got.Version, len(got.Table))
 				return false
-			case i > 0 && got.text != r.text:
-				why = n.id + " differs from " + running[0].id
+			case i > 0 && !got.agrees(&r):
+				why = fmt.Sprintf("%s (version %d, leader %q, voters %v) differs from %s (version %d, leader %q, voters %v)",
+					n.id, got.Version, got.Leader, got.Voters, running[0].id, r.Version, r.Leader, r.Voters)
 				return false
 			case !n.ready():
-				why = n.id + " is not ready"
+				_, body, _ := n.ask("/readyz")
+				why = fmt.Sprintf("%s is not ready: %s", n.id, body)
 				return false
 			}
 			r = got

@@ -28,6 +28,7 @@ func TestHardening(t *testing.T) {
 			{"reader that takes nothing", testTakesNothing},
 			{"message without an end", testEndlessMessage},
 			{"frozen shard wakes", testFrozenShard},
+			{"unseen shard wakes", testUnseenShard},
 			{"forgotten shard wakes", testForgottenShard},
 			{"frozen shard alone", testFrozenAlone},
 			{"256 descriptors", testDescriptors},

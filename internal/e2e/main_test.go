@@ -9,12 +9,15 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 	"time"
 )
 
 var (
 	hardening = flag.Bool("hardening", false, "run the rows of the hardening table that take time")
+	figures   = flag.Bool("figures", false, "repeat faults of the register as often as its promises say")
 	idle      = flag.Bool("idle", false, "open 76,000 conns")
 	seed      = flag.Uint64("seed", 0, "of what is random in the tests; 0 takes a new one")
 )
@@ -27,10 +30,24 @@ func TestMain(m *testing.M) {
 		os.Exit(generate(job))
 	}
 	flag.Parse()
+	waitTogether()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	os.Exit(run(m))
+}
+
+// atOnce is how many tests go on together: they wait most of the time.
+const atOnce = 4
+
+// waitTogether has more tests go on together than there are cores, unless the flags say otherwise or
+// figures are wanted.
+func waitTogether() {
+	given := *figures || *hardening || *idle
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "test.parallel" })
+	if !given && runtime.GOMAXPROCS(0) < atOnce {
+		flag.Set("test.parallel", strconv.Itoa(atOnce)) // a number is always taken
+	}
 }
 
 func run(m *testing.M) int {

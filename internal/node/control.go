@@ -2,9 +2,13 @@ package node
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/link"
 	"github.com/roomring/roomring/proto"
@@ -63,7 +67,7 @@ func (c *control) Up(k *link.Link) {
 }
 
 // Down is called on a lane's loop.
-func (c *control) Down(k *link.Link, _ error) {
+func (c *control) Down(k *link.Link, err error) {
 	p := k.Peer()
 	if p.Index != 0 {
 		return
@@ -75,15 +79,45 @@ func (c *control) Down(k *link.Link, _ error) {
 	}
 	c.mu.Unlock()
 	if mine {
-		c.node.cluster.LinkDown(p.Name)
+		c.node.cluster.LinkDown(p.Name, endOf(err))
 	}
+}
+
+// endOf says in the cluster's words how a link ended.
+func endOf(err error) cluster.LinkEnd {
+	var bye *link.Goodbye
+	var ours *proto.Error
+	switch {
+	case errors.As(err, &bye) && bye.Remote && bye.Leaves:
+		return cluster.EndLeft
+	case errors.As(err, &bye), errors.As(err, &ours), errors.Is(err, link.ErrReplaced):
+		return cluster.EndClosed
+	case errors.Is(err, link.ErrSilent):
+		return cluster.EndSilent
+	}
+	return cluster.EndBroken
+}
+
+// linked reports whether there is a link to the node.
+func (c *control) linked(name proto.NodeName) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ok := c.first[name]
+	return ok
+}
+
+// names returns the nodes that there are links to.
+func (c *control) names() []proto.NodeName {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.first))
 }
 
 // Frame is called on a lane's loop.
 func (c *control) Frame(k *link.Link, typ proto.FrameType, body []byte) {
 	from := k.Peer().Name
 	switch typ {
-	case proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion:
+	case proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion, proto.FrameWitness, proto.FrameFound, proto.FrameAgree:
 		c.node.cluster.HandleFrame(from, typ, body)
 	case proto.FrameAsk:
 		if x, err := proto.ParseAsk(body); err == nil {

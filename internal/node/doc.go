@@ -4,5 +4,7 @@
 //
 // Read node.go (what a node is made of, and its life), role.go (what differs
 // between router and shard), control.go (frames that are about no partition),
-// room.go (questions to other nodes), ready.go and metrics.go.
+// streams.go (the register's connections), probe.go (who answers at a lost
+// node's address), room.go and change.go (questions to other nodes), ready.go
+// and metrics.go.
 package node

@@ -65,6 +65,7 @@ func TestJoinWaitsForAnOwner(t *testing.T) {
 func TestPings(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		w.cluster(1, 1)
+		w.agree(10 * time.Second) // a handshake waits for the founding, and its clock has begun by then
 		began := time.Now()
 		var holes []*member
 		for range 8 {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/cluster/register"
 	"github.com/roomring/roomring/link"
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/router"
@@ -35,6 +37,13 @@ type Config struct {
 	BootstrapExpect int       // shards that found a cluster; if zero, 1, or 3 with Join
 	Keys            [][]byte  // cluster keys; the first encrypts, all decrypt
 	LinkTLS         *link.TLS // mutual TLS on links; if nil, plain
+
+	// VersionMin and VersionMax are the protocol versions to speak; for tests.
+	// If zero, those of package proto.
+	VersionMin, VersionMax uint16
+
+	// DataDir is where the register keeps its log and vote; it exists. If empty, memory.
+	DataDir string
 
 	AdminToken, AdminReadToken string
 
@@ -63,11 +72,13 @@ type Net struct {
 type Node struct {
 	// Set by Open, then only read.
 	cfg     Config
+	kind    proto.Role
 	name    proto.NodeName
 	log     *zap.Logger
 	role    role
 	gossip  *cluster.Gossip // nil when there is another Membership
 	cluster *cluster.Cluster
+	voting  *register.Register
 	mesh    *link.Mesh
 	control *control
 	admin   *admin.Server
@@ -136,7 +147,7 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	n := &Node{cfg: cfg, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
+	n := &Node{cfg: cfg, kind: kind, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
 	n.control = newControl(n)
 	defer func() {
 		if err != nil {
@@ -149,7 +160,7 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 	if n.role, err = build(n); err != nil {
 		return nil, err
 	}
-	if err := n.join(kind); err != nil {
+	if err := n.join(); err != nil {
 		return nil, err
 	}
 	return n, n.openAdmin()
@@ -186,12 +197,48 @@ func (n *Node) port(flag, addr string) (net.Listener, error) {
 	return ln, nil
 }
 
-// join opens gossip and builds what needs to know the other nodes.
-func (n *Node) join(kind proto.Role) error {
-	lanes := n.role.Lanes()
+// join opens gossip and the register, and builds what needs to know the other nodes.
+func (n *Node) join() (err error) {
+	n.voting, err = register.New(register.Config{
+		Self: n.name, Dir: n.cfg.DataDir, Cluster: n.cfg.Cluster, Partitions: n.cfg.Partitions, Streams: streams{n}, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	self := n.self()
+	membership, err := n.membership(self)
+	if err != nil {
+		return err
+	}
+	n.cluster, err = cluster.New(cluster.Config{
+		Self: self, Name: n.cfg.Cluster, Membership: membership, Register: n.voting, Seeded: len(n.cfg.Join) > 0,
+		BootstrapExpect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Send: n.control.send, Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	links := link.Config{
+		Self: n.name, Role: n.kind, Cluster: n.cfg.Cluster, Partitions: n.cfg.Partitions, Keys: n.cfg.Keys,
+		Founding: n.cluster.Founding, Stream: n.accept, TLS: n.cfg.LinkTLS, VersionMin: n.cfg.VersionMin, VersionMax: n.cfg.VersionMax, Logger: n.log,
+	}
+	if n.cfg.Net != nil {
+		links.Dial = n.cfg.Net.Dial
+	}
+	if n.mesh, err = link.NewMesh(links, n.role.Lanes()); err != nil {
+		return err
+	}
+	n.role.UseMesh(n.mesh)
+	return nil
+}
+
+// accept takes a stream of the register, whose hello has been judged.
+func (n *Node) accept(c net.Conn, p link.Peer) { n.voting.Accept(c, p.Name, p.Founding) }
+
+// self is this node as others see it.
+func (n *Node) self() cluster.Node {
 	self := cluster.Node{
-		Name: n.name, Role: kind, Zone: n.cfg.Zone, Lanes: len(lanes), Version: n.cfg.Version,
-		Protocols: cluster.Protocols{Min: proto.VersionMin, Max: proto.VersionMax},
+		Name: n.name, Role: n.kind, Zone: n.cfg.Zone, Lanes: len(n.role.Lanes()), Version: n.cfg.Version,
+		Protocols: cluster.Protocols{Min: cmp.Or(n.cfg.VersionMin, proto.VersionMin), Max: cmp.Or(n.cfg.VersionMax, proto.VersionMax)},
 		Started:   time.Now().UnixMilli(),
 	}
 	self.Addresses.Link = n.advertised(n.links)
@@ -199,29 +246,7 @@ func (n *Node) join(kind proto.Role) error {
 	if n.clients != nil {
 		self.Addresses.Listen = n.advertised(n.clients)
 	}
-	membership, err := n.membership(self)
-	if err != nil {
-		return err
-	}
-	n.cluster, err = cluster.New(cluster.Config{
-		Self: self, Name: n.cfg.Cluster, Membership: membership, Seeded: len(n.cfg.Join) > 0,
-		BootstrapExpect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Send: n.control.send, Logger: n.log,
-	})
-	if err != nil {
-		return err
-	}
-	links := link.Config{
-		Self: n.name, Role: kind, Cluster: n.cfg.Cluster, Partitions: n.cfg.Partitions, Keys: n.cfg.Keys,
-		Instance: n.cluster.Instance, TLS: n.cfg.LinkTLS, Logger: n.log,
-	}
-	if n.cfg.Net != nil {
-		links.Dial = n.cfg.Net.Dial
-	}
-	if n.mesh, err = link.NewMesh(links, lanes); err != nil {
-		return err
-	}
-	n.role.UseMesh(n.mesh)
-	return nil
+	return self
 }
 
 // membership opens gossip, or what stands in for it.
@@ -308,6 +333,7 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	g.Go(func() error { return n.role.run(ctx, n.clients) })
 	g.Go(func() error { return n.admin.Run(ctx, n.admins) })
 	g.Go(func() error { return n.watch(ctx) })
+	g.Go(func() error { return (&prober{node: n, nodes: map[proto.NodeName]*probed{}}).run(ctx) })
 	g.Go(func() error { return n.control.run(ctx) })
 	g.Go(func() error {
 		select {
@@ -327,24 +353,47 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	return err
 }
 
-// leave is the polite stop. A router first sends its clients elsewhere; a shard
-// first says that it leaves, so that its partitions get owners while it still
-// answers.
+// relieveTime bounds how long a leaving node waits for others to take its part in the register.
+const relieveTime = 5 * time.Second
+
+// leave is the polite stop. A router first sends its clients elsewhere. Then others take this node's
+// vote and lead. Then it says goodbye on its links, which proves to all that it will not act again, and
+// only then to gossip.
 func (n *Node) leave(ctx context.Context, leaveGossip func(), left <-chan struct{}) error {
 	n.log.Info("draining")
 	n.control.draining.Store(true)
 	n.cluster.Drain()
 	err := n.role.drain(ctx)
-	leaveGossip()
-	select {
-	case <-left:
-	case <-ctx.Done():
+	n.handOver(ctx)
+	if err := n.role.retire(ctx); err != nil {
+		return err // the end has overtaken us
 	}
 	short, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	// A link that does not end in time ends with the process.
 	_ = n.mesh.Leave(short, "node leaves")
+	leaveGossip()
+	select {
+	case <-left:
+	case <-ctx.Done():
+	}
 	return err
+}
+
+// handOver waits until the register can do without this node.
+func (n *Node) handOver(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, relieveTime)
+	defer cancel()
+	changed, stop := n.cluster.Watch()
+	defer stop()
+	for !n.cluster.Stance().Relieved {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			n.log.Warn("left while the register still counted on this node")
+			return
+		}
+	}
 }
 
 // watch tells the role and the mesh what the cluster says.
@@ -362,27 +411,38 @@ func (n *Node) watch(ctx context.Context) error {
 }
 
 func (n *Node) apply() {
-	view := n.cluster.View()
+	view, table := n.cluster.View(), n.cluster.Table()
+	own := n.cluster.Instance()
+	voting := voters(table)
+	self, _ := view.Node(n.name)
 	var want []link.Target
 	for _, node := range view.Nodes() {
 		if node.Name == n.name {
 			continue
 		}
-		if !node.Lives() {
+		foreign := !own.IsZero() && !node.Instance.IsZero() && node.Instance != own
+		if !node.Lives() || foreign {
 			n.mesh.Forget(node.Name)
 			continue
 		}
-		if node.Role == proto.RoleShard {
+		// All nodes link to all voters, and routers to shards anyway.
+		if node.Role == proto.RoleShard || n.kind == proto.RoleShard || voting[node.Voter] || voting[self.Voter] {
 			want = append(want, link.Target{Name: node.Name, Role: node.Role, Addr: node.Addresses.Link, Lanes: node.Lanes})
 		}
 	}
 	n.mesh.Want(want)
-	n.role.apply(view, n.cluster.Table())
+	n.role.apply(view, table)
+}
+
+func voters(t *cluster.Table) map[proto.NodeName]bool {
+	voting := make(map[proto.NodeName]bool)
+	if t != nil {
+		for _, v := range t.Voters {
+			voting[v] = true
+		}
+	}
+	return voting
 }
 
 // needTable is called by lanes that saw a newer term than they know.
-func (n *Node) needTable() {
-	if t := n.cluster.Table(); t != nil {
-		n.cluster.NeedTable(0, t.Row(0).Term+1)
-	}
-}
+func (n *Node) needTable(p proto.Partition, term proto.Term) { n.cluster.NeedTable(p, term) }

@@ -4,6 +4,9 @@ import (
 	"context"
 
 	"github.com/roomring/roomring/admin"
+	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/cluster/plan"
+	"github.com/roomring/roomring/proto"
 )
 
 // source is a node as its admin port sees it.
@@ -21,19 +24,48 @@ func (s *source) Room(ctx context.Context, name string) (admin.RoomDocument, err
 
 // Ready says whether the node should be given work.
 func (s *source) Ready() (bool, []string) {
-	reasons := []string{}
-	if s.cluster.Table() == nil {
-		reasons = append(reasons, "no_table")
-	}
-	if s.cluster.Outnumbered() {
-		reasons = append(reasons, "other_instance")
-	}
+	reasons := s.standing()
 	if s.control.draining.Load() {
-		reasons = append(reasons, "draining")
+		reasons = append(reasons, admin.ReasonDraining)
 	} else if ok, reason := s.role.healthy(); !ok {
 		reasons = append(reasons, reason)
 	}
-	return len(reasons) == 0, reasons
+	ready := len(reasons) == 0
+	if ready && s.kind == proto.RoleShard && !votersWhole(s.cluster.View(), s.cluster.Table()) {
+		return false, []string{admin.ReasonVoters}
+	}
+	return ready, reasons
+}
+
+// standing is what keeps the node from being a whole part of its cluster.
+func (s *source) standing() []string {
+	reasons := []string{}
+	stance, table := s.cluster.Stance(), s.cluster.Table()
+	switch {
+	case table == nil && stance.Founding.Instance.IsZero():
+		reasons = append(reasons, admin.ReasonWaitingForShards)
+	case table == nil:
+		reasons = append(reasons, admin.ReasonNoTable)
+	}
+	if !stance.Founding.Instance.IsZero() && stance.Leader == "" {
+		reasons = append(reasons, admin.ReasonNoMajority)
+	}
+	if s.cluster.Outnumbered() {
+		reasons = append(reasons, admin.ReasonOtherInstance)
+	}
+	return reasons
+}
+
+// votersWhole reports whether the register has as many voters as the cluster's size asks for: a shard
+// that is not waited for until then could take the majority with it when the next one goes.
+func votersWhole(v *cluster.View, t *cluster.Table) bool {
+	nodes := 0
+	for _, n := range v.Nodes() {
+		if n.Lives() && n.State != cluster.Draining && n.Instance == t.Instance {
+			nodes++
+		}
+	}
+	return len(t.Voters) >= plan.VotersFor(nodes)
 }
 
 // Health says whether the process is worth keeping. A node that waits for

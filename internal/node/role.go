@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"net"
+	"sync"
 
 	"go.uber.org/zap"
 
@@ -23,6 +24,8 @@ type role interface {
 	UseMesh(*link.Mesh)
 	run(ctx context.Context, clients net.Listener) error
 	drain(ctx context.Context) error
+	// retire ends all that this node decides about rooms; after it a goodbye is true.
+	retire(ctx context.Context) error
 	apply(*cluster.View, *cluster.Table)
 	// healthy says whether the role can serve, and if not, why, in one word.
 	healthy() (bool, string)
@@ -41,6 +44,8 @@ func (r *routerRole) run(ctx context.Context, clients net.Listener) error {
 }
 
 func (r *routerRole) drain(ctx context.Context) error { return r.Drain(ctx) }
+
+func (r *routerRole) retire(context.Context) error { return nil }
 
 func (r *routerRole) healthy() (bool, string) { return r.Healthy() }
 
@@ -73,8 +78,11 @@ func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sa
 
 type shardRole struct {
 	*shard.Shard
-	log     *zap.Logger
+	log *zap.Logger
+
+	mu      sync.Mutex // guards what is below
 	applied *cluster.Table
+	retired bool // it owns nothing any more, whatever Tables say
 }
 
 func (s *shardRole) run(ctx context.Context, _ net.Listener) error { return s.Run(ctx) }
@@ -97,6 +105,23 @@ func (s *shardRole) drain(ctx context.Context) error {
 	return nil
 }
 
+// retire gives up all partitions, so that nothing is appended behind the goodbye that lets others own
+// them.
+func (s *shardRole) retire(ctx context.Context) error {
+	s.mu.Lock()
+	s.retired = true
+	if t := s.applied; t != nil {
+		rows := make([]shard.Row, t.Partitions())
+		for p := range rows {
+			rows[p].Term = t.Row(proto.Partition(p)).Term
+		}
+		s.SetTable(rows)
+	}
+	s.mu.Unlock()
+	_, err := s.Stats(ctx) // answered by all lanes behind that
+	return err
+}
+
 func (s *shardRole) healthy() (bool, string) { return true, "" }
 
 func (s *shardRole) room(ctx context.Context, name string) (partition.Info, bool, error) {
@@ -111,14 +136,16 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 		}
 	}
 	s.SetRouters(routers)
-	if t == nil || t == s.applied {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if t == nil || t == s.applied || s.retired {
 		return
 	}
 	s.applied = t
 	rows := make([]shard.Row, t.Partitions())
 	for p := range rows {
 		row := t.Row(proto.Partition(p))
-		rows[p] = shard.Row{Owner: row.Owner, Followers: row.Followers, Term: row.Term}
+		rows[p] = shard.Row{Owner: row.Owner, Followers: row.Followers, Term: row.Term, Since: row.Since}
 	}
 	s.SetTable(rows)
 }

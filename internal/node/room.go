@@ -14,7 +14,11 @@ import (
 )
 
 // Kinds of questions between nodes. Numbers are never reused.
-const askRoom = 1 // body: the room's name; the answer is an admin.RoomDocument
+const (
+	askRoom    = 1 // body: the room's name; the answer is an admin.RoomDocument
+	askForget  = 2 // body: a node's name or id; the answer is an admin.ForgetDocument, or a refused
+	askRecover = 3 // the answer is an admin.RecoverDocument, or a refused
+)
 
 // answerTime bounds one answer to another node.
 const answerTime = 2 * time.Second
@@ -134,11 +138,22 @@ func (c *control) answer(from proto.NodeName, x proto.Ask) {
 }
 
 func (c *control) work(x proto.Ask) proto.Reply {
-	ctx, cancel := context.WithTimeout(context.Background(), answerTime)
-	defer cancel()
+	limit := answerTime
 	if x.Kind != askRoom {
-		return proto.Reply{Status: http.StatusNotImplemented}
+		limit = admin.ChangeTimeout
 	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	switch x.Kind {
+	case askRoom:
+		return c.room(ctx, x)
+	case askForget, askRecover:
+		return c.node.change(ctx, x)
+	}
+	return proto.Reply{Status: http.StatusNotImplemented}
+}
+
+func (c *control) room(ctx context.Context, x proto.Ask) proto.Reply {
 	doc, err := c.node.ownRoom(ctx, string(x.Body))
 	if err != nil {
 		var e *proto.Error
@@ -147,9 +162,5 @@ func (c *control) work(x proto.Ask) proto.Reply {
 		}
 		return proto.Reply{Status: http.StatusServiceUnavailable}
 	}
-	body, err := json.Marshal(doc)
-	if err != nil {
-		return proto.Reply{Status: http.StatusInternalServerError}
-	}
-	return proto.Reply{Status: http.StatusOK, Body: body}
+	return reply(http.StatusOK, doc)
 }

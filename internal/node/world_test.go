@@ -41,7 +41,16 @@ type world struct {
 	running   map[string]*running
 	routers   int
 	shards    int
-	log       []zap.Option // for the loggers of nodes started from now on
+	log       []zap.Option       // for the loggers of nodes started from now on
+	config    func(*node.Config) // changes what nodes are started with from now on; may be nil
+
+	// apart says that nodes of different groups do not hear each other's gossip. A node whose id has
+	// no group is in the group "". Set groups before the nodes start.
+	apart  atomic.Bool
+	groups map[string]string
+
+	mu      sync.Mutex
+	started []*running // all runs, in order
 }
 
 // running is a node that runs.
@@ -50,7 +59,8 @@ type running struct {
 	ip    string
 	drain chan struct{}
 	stop  context.CancelFunc
-	ended chan struct{} // closed when Run has returned err
+	again func() *running // starts the next run of the node, at the same addresses
+	ended chan struct{}   // closed when Run has returned err
 	err   error
 
 	killed atomic.Bool // it says nothing when it goes
@@ -72,7 +82,7 @@ func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 func inWorldAgain(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		f(t, &world{t: t, net: memnet.New(), directory: cluster.NewDirectory(), running: map[string]*running{}})
+		f(t, &world{t: t, net: memnet.New(), directory: cluster.NewDirectory(), running: map[string]*running{}, groups: map[string]string{}})
 	})
 }
 
@@ -111,18 +121,26 @@ func (w *world) start(id, ip string, open func(node.Config) (*node.Node, error))
 	w.t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{ip: ip, drain: make(chan struct{}), stop: stop, ended: make(chan struct{})}
-	n, err := open(node.Config{
+	r.again = func() *running { return w.start(id, ip, open) }
+	cfg := node.Config{
 		ID: proto.NodeID(id), Link: ip + ":7400", Partitions: partitions,
 		Net: &node.Net{Listen: w.net.Listen, Dial: w.net.Host(ip).DialContext},
 		Membership: func(self cluster.Node) cluster.Membership {
-			return &gossip{w.directory.Join(self), w.directory, self.Name, &r.killed}
+			return &gossip{w.directory.Join(self), w, self.Name, &r.killed}
 		},
 		Logger: zaptest.NewLogger(w.t, zaptest.WrapOptions(w.log...)).Named(id),
-	})
+	}
+	if w.config != nil {
+		w.config(&cfg)
+	}
+	n, err := open(cfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	r.Node, w.running[id] = n, r
+	w.mu.Lock()
+	w.started = append(w.started, r)
+	w.mu.Unlock()
 	go func() {
 		defer close(r.ended)
 		r.err = n.Run(ctx, r.drain)
@@ -139,17 +157,43 @@ func (w *world) start(id, ip string, open func(node.Config) (*node.Node, error))
 // gossip is a place in a Directory that says when it leaves, as gossip does.
 type gossip struct {
 	*cluster.Static
-	directory *cluster.Directory
-	name      proto.NodeName
-	killed    *atomic.Bool
+	world  *world
+	name   proto.NodeName
+	killed *atomic.Bool
 }
 
 func (g *gossip) Run(ctx context.Context) error {
 	err := g.Static.Run(ctx)
 	if !g.killed.Load() {
-		g.directory.Set(g.name, cluster.Dead)
+		g.world.directory.Leave(g.name)
 	}
 	return err
+}
+
+// Nodes leaves out what is apart. A node never hears that it is dead itself: gossip would object.
+func (g *gossip) Nodes() []cluster.Node {
+	w, nodes := g.world, g.Static.Nodes()
+	group := func(name proto.NodeName) string { return w.groups[string(name.ID())] }
+	nodes = slices.DeleteFunc(nodes, func(n cluster.Node) bool { return w.apart.Load() && group(n.Name) != group(g.name) })
+	for i := range nodes {
+		if nodes[i].Name == g.name && nodes[i].State == cluster.Dead {
+			nodes[i].State = cluster.Alive
+		}
+	}
+	return nodes
+}
+
+// living are the ids of the nodes that run.
+func (w *world) living() (ids []string) {
+	for id, r := range w.running {
+		select {
+		case <-r.ended:
+		default:
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // others calls f with the address of every other node.
@@ -178,38 +222,92 @@ func (w *world) heal(id string) {
 	})
 }
 
-// kill ends a node as SIGKILL does: nobody hears a goodbye, connections are
+// kill ends nodes as SIGKILL does, at once: nobody hears a goodbye, connections are
 // reset. Gossip's verdict comes a second later.
-func (w *world) kill(id string) {
-	r := w.running[id]
-	r.killed.Store(true)
-	w.cut(id)
-	w.others(r, func(ip string) { w.net.Break(r.ip, ip) })
-	r.stop()
-	<-r.ended
-	w.heal(id)
+func (w *world) kill(ids ...string) {
+	for _, id := range ids {
+		r := w.running[id]
+		r.killed.Store(true)
+		w.cut(id)
+		w.others(r, func(ip string) { w.net.Break(r.ip, ip) })
+		r.stop()
+	}
+	for _, id := range ids {
+		<-w.running[id].ended
+		w.heal(id)
+	}
 	time.Sleep(time.Second)
-	w.directory.Set(r.Name(), cluster.Dead)
+	for _, id := range ids {
+		w.directory.Set(w.running[id].Name(), cluster.Dead)
+	}
 }
 
-// room asks a node's admin port about a room; nil when it is not there.
-func (w *world) room(id, name string) *admin.RoomDocument {
+// ask does a request at a node's admin port.
+func (w *world) ask(id, method, path, body string) (status int, answer []byte) {
 	w.t.Helper()
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return w.net.DialContext(ctx, addr) },
 	}}
-	resp, err := client.Get("http://" + w.running[id].Addresses().Admin + "/v1/room?room=" + name)
+	req, err := http.NewRequestWithContext(w.t.Context(), method, "http://"+w.running[id].Addresses().Admin+path, strings.NewReader(body))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := client.Do(req)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotFound {
+	answer, err = io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp.StatusCode, answer
+}
+
+// room asks a node's admin port about a room; nil when it is not there.
+func (w *world) room(id, name string) *admin.RoomDocument {
+	w.t.Helper()
+	status, body := w.ask(id, http.MethodGet, "/v1/room?room="+name, "")
+	if status == http.StatusNotFound {
 		return nil
 	}
 	doc := new(admin.RoomDocument)
-	if err := json.NewDecoder(resp.Body).Decode(doc); err != nil || resp.StatusCode != http.StatusOK {
-		w.t.Fatalf("room %s: %s, %v", name, resp.Status, err)
+	if err := json.Unmarshal(body, doc); err != nil || status != http.StatusOK {
+		w.t.Fatalf("room %s: %d, %v", name, status, err)
+	}
+	return doc
+}
+
+// reasons are why a node is not ready, as its admin port says; none when it is.
+func (w *world) reasons(id string) []string {
+	w.t.Helper()
+	var doc struct {
+		Ready    bool
+		Reasons  []string
+		Messages map[string]string
+	}
+	status, body := w.ask(id, http.MethodGet, "/readyz", "")
+	if err := json.Unmarshal(body, &doc); err != nil || doc.Ready != (status == http.StatusOK) || doc.Ready != (len(doc.Reasons) == 0) {
+		w.t.Errorf("readyz of %s: %d %s, %v", id, status, body, err)
+	}
+	for _, r := range doc.Reasons {
+		if doc.Messages[r] == "" {
+			w.t.Errorf("readyz of %s does not explain %q", id, r)
+		}
+	}
+	return doc.Reasons
+}
+
+// ring is a node's /v1/ring.
+func (w *world) ring(id string) (doc cluster.RingDocument) {
+	w.t.Helper()
+	status, body := w.ask(id, http.MethodGet, "/v1/ring", "")
+	if err := json.Unmarshal(body, &doc); err != nil || status != http.StatusOK {
+		w.t.Fatalf("ring of %s: %d, %v", id, status, err)
 	}
 	return doc
 }

@@ -103,6 +103,7 @@ func (s *source) checkNode(n *Node, more []listener) error {
 		func() error { return s.oneOf("log-level", n.LogLevel, "debug", "info", "warn", "error") },
 		func() error { return s.oneOf("log-format", n.LogFormat, "auto", "json", "console") },
 		func() error { return s.checkMemory(n) },
+		func() error { return s.checkData(n) },
 	} {
 		if err := rule(); err != nil {
 			return err
@@ -141,6 +142,9 @@ func checkAddress(address string) error {
 }
 
 func (s *source) checkNames(n *Node) error {
+	if n.ID == "" && n.DataDir != "" {
+		return s.failf("data-dir", "needs --id: a node with a new name at every start never comes back to what it kept")
+	}
 	if n.ID == "" {
 		n.ID = s.role + "-" + randomLetters(5)
 		s.chosen["id"] = "new at every start; give --id to keep one"

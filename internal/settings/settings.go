@@ -5,11 +5,12 @@
 // the environment, the environment over the file, the file over the defaults. Whatever the source, a
 // value is checked in one place, and a complaint names the flag and where the value came from.
 //
-// The package opens no port and starts nothing: it turns words into a Router or a Shard, which is
-// complete (no value left to guess) and allowed (no unprotected port where strangers could reach it).
+// The package opens no port and starts nothing, and all that it makes is the directory of --data-dir: it
+// turns words into a Router or a Shard, which is complete (no value left to guess) and allowed (no
+// unprotected port where strangers could reach it).
 //
 // Read settings.go (what there is), load.go (where values come from), check.go (what is allowed),
-// value.go, file.go, key.go, memory.go, print.go and help.go.
+// value.go, file.go, key.go, data.go, memory.go, print.go and help.go.
 package settings
 
 import (
@@ -26,7 +27,7 @@ type Router struct {
 	AllowOrigin    []string `name:"allow-origin" group:"Clients" placeholder:"ORIGIN,..." help:"Web pages that may connect besides our own, such as https://app.example.com; * = all."`
 	TrustedProxies []string `name:"trusted-proxies" group:"Clients" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."`
 	TLSCert        string   `name:"tls-cert" group:"Clients" placeholder:"FILE" help:"Certificate (PEM) for --listen; read again on SIGHUP."`
-	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert."`
+	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert; read again with it."`
 
 	MaxMessage    Bytes         `name:"max-message" group:"Limits" placeholder:"SIZE" default:"64KiB" help:"Largest message of a client; a larger one closes its conn with 1009."`
 	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors allow."`
@@ -60,13 +61,14 @@ type Node struct {
 	Join    []string `name:"join" group:"Cluster" placeholder:"HOST:PORT,..." help:"Gossip addresses of other nodes; a name stands for all its addresses."`
 	Cluster string   `name:"cluster" group:"Cluster" placeholder:"NAME" default:"roomring" help:"Nodes with another cluster name are not spoken to."`
 	ID      string   `name:"id" group:"Cluster" placeholder:"NAME" help:"This node's name, 1-63 of a-z 0-9 and - (default: ${role}- and five random letters)."`
-	Zone    string   `name:"zone" group:"Cluster" placeholder:"NAME" help:"Where the node stands, such as a rack; shown in /v1/ring."`
+	Zone    string   `name:"zone" group:"Cluster" placeholder:"NAME" help:"Where the node stands, such as a rack: voters are spread over zones. Shown in /v1/ring."`
+	DataDir string   `name:"data-dir" group:"Cluster" placeholder:"DIR" help:"Where this node keeps its vote and its log of the table over a restart; rooms stay in memory. Needs --id (default: nowhere)."`
 
 	ClusterKey     Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
 	ClusterKeyFile string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
-	LinkCert       string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 between nodes."`
-	LinkKey        string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert."`
-	LinkCA         string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate."`
+	LinkCert       string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 on links; read again on SIGHUP."`
+	LinkKey        string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert; read again with it."`
+	LinkCA         string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate; read again with it."`
 	AdminToken     Secret `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for everything on --admin, 16 characters or more."`
 	AdminReadToken Secret `name:"admin-read-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for what only reads on --admin."`
 

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -122,6 +124,9 @@ var refusals = []struct {
 	{name: "origin without a scheme", args: "--allow-origin=a.b", want: "want an origin"},
 	{name: "no proxy", args: "--trusted-proxies=10.0.0.0/99", want: "not an address or network"},
 	{name: "bad id", args: "--id=S_1", want: "--id"},
+	{name: "data without an id", args: "--data-dir=/nowhere/at/all", want: "--data-dir: needs --id"},
+	{name: "data without an id, from environment", env: "ROOMRING_DATA_DIR=/nowhere/at/all", want: "(from ROOMRING_DATA_DIR)"},
+	{name: "bad zone", args: "--zone=a/b", want: "--zone"},
 	{name: "bad cluster", args: "--cluster=a/b", want: "--cluster"},
 	{name: "seed without a port", args: "--join=a", want: "--join"},
 	{name: "log level", args: "--log-level=loud", want: `"loud": want debug, info, warn or error`},
@@ -170,6 +175,76 @@ func TestKeyFile(t *testing.T) {
 	r, err := LoadRouter(p, []string{"--cluster-key-file", write(t, NewKey()+"\n"+NewKey()+"\n")})
 	if err != nil || len(r.Keys()) != 2 {
 		t.Errorf("two keys in a file: %v, %v", r, err)
+	}
+}
+
+// TestDataDir: a directory is made, tried, and left empty; what cannot be one is refused at the start.
+func TestDataDir(t *testing.T) {
+	p, _ := outside(nil)
+	home := t.TempDir()
+	dir := filepath.Join(home, "new", "data")
+	if _, err := LoadRouter(p, []string{"--id=r1", "--data-dir", dir, "--print-config"}); err != ErrDone {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("--print-config made the directory")
+	}
+	for range 2 { // the second time it is there
+		h, err := LoadShard(p, []string{"--id=s1", "--data-dir", dir})
+		if err != nil || h.DataDir != dir {
+			t.Fatalf("%+v, %v", h, err)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		t.Errorf("mode %v, %v: others may read it", info.Mode(), err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	file := write(t, "not a directory")
+	bad := map[string]string{file: file, filepath.Join(file, "below"): file}
+	if runtime.GOOS == "linux" {
+		bad["/proc"] = "/proc cannot be written" // not even by root
+	}
+	for dir, want := range bad {
+		var wrong *UsageError
+		if _, err := LoadShard(p, []string{"--id=s1", "--data-dir", dir}); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "--data-dir: ") || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+// TestKeysChangeByRollingRestart: while nodes go one by one from each list of keys to the next, any two
+// of them can talk: what one encrypts with is among those the other decrypts with. A list that is left
+// out breaks that.
+func TestKeysChangeByRollingRestart(t *testing.T) {
+	before, after := NewKey(), NewKey()
+	lists := []string{before, before + "," + after, after + "," + before, after}
+	keys := make([][][]byte, len(lists))
+	for i, list := range lists {
+		p, _ := outside(map[string]string{"ROOMRING_CLUSTER_KEY": list})
+		said, err := LoadShard(p, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, _ = outside(nil)
+		filed, err := LoadRouter(p, []string{"--cluster-key-file", write(t, strings.ReplaceAll(list, ",", "\n"))})
+		if err != nil || !cmp.Equal(said.Keys(), filed.Keys()) {
+			t.Fatalf("a file gives other keys than a flag: %v", err)
+		}
+		keys[i] = said.Keys()
+	}
+	talk := func(a, b [][]byte) bool {
+		return slices.ContainsFunc(a, func(k []byte) bool { return bytes.Equal(k, b[0]) }) &&
+			slices.ContainsFunc(b, func(k []byte) bool { return bytes.Equal(k, a[0]) })
+	}
+	for i := range keys {
+		for j := range keys {
+			if near := i-j <= 1 && j-i <= 1; talk(keys[i], keys[j]) != near {
+				t.Errorf("nodes with list %d and %d talk: %v, want %v", i, j, !near, near)
+			}
+		}
 	}
 }
 

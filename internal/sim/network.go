@@ -255,6 +255,9 @@ func (f *flow) arrive(class int) {
 		f.other().unstored -= int(n)
 		f.wake()
 	case f.direction == upward:
+		if typ == proto.FrameFenced {
+			p.w.report.Fenced++
+		}
 		p.shardLane().frame(f.link, typ, body)
 	default:
 		p.routerLane().frame(f.link, typ, body)

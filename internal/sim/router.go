@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/roomring/roomring/cluster/plan"
@@ -20,6 +21,7 @@ type router struct {
 	ids   uint64         // of conns
 	sent  []*publication // of all partitions; see ledger.go
 	seqs  []sequence     // by partition
+	early []earlyAck     // of terms that the router has no row of
 }
 
 // routerLane is what a lane of package router does, without sockets.
@@ -30,6 +32,14 @@ type routerLane struct {
 	links  []*link // up here
 	conns  []*conn // members and those that join
 	turns  bool    // a turn is on its way
+}
+
+// earlyAck is an Ack of the owner in a higher term than that of the router's row.
+type earlyAck struct {
+	from proto.NodeName
+	part proto.Partition
+	term proto.Term
+	upto proto.Seq
 }
 
 // sequence is what is known of a router's publishes in a partition.
@@ -120,11 +130,18 @@ func (r *router) crash() {
 
 // learn takes rows of the Table.
 func (r *router) learn(p proto.Partition, row plan.Row) {
+	was := r.known.rows[p].Owner
 	if !r.alive || !r.known.take(p, row) {
 		return
 	}
+	same := row.Owner == was
+	r.catchUp(p, row, same)
 	l := r.lane(p)
+	before := l.belief()
 	l.hub.SetRow(p, row.Owner, row.Term, r.w.time())
+	if !same && l.belief() != before {
+		r.w.fail("%s believed what %s said in a term in which %s is the owner of partition %d", r.name, was, row.Owner, p)
+	}
 	l.wake()
 }
 
@@ -164,7 +181,7 @@ func (l *routerLane) turn() {
 	l.flush()
 	l.hub.FanOut(l.time())
 	l.flush()
-	if l.hub.NeedTable() {
+	if _, _, need := l.hub.NeedTable(); need {
 		l.world().table.fetch(l.router)
 	}
 }
@@ -195,6 +212,7 @@ func (l *routerLane) link(node proto.NodeName, index int) *link {
 func (l *routerLane) linkUp(k *link) {
 	l.world().trace("%s: link %s up", l.router.name, k)
 	l.links = append(l.links, k)
+	l.router.forget(k)
 	l.hub.LinkUp(k.pair.shard.name, k.pair.index, k.pair.count, l.time())
 	l.wake()
 }
@@ -202,6 +220,7 @@ func (l *routerLane) linkUp(k *link) {
 func (l *routerLane) linkDown(k *link) {
 	l.world().trace("%s: link %s down", l.router.name, k)
 	l.links = without(l.links, k)
+	l.router.forget(k)
 	l.hub.LinkDown(k.pair.shard.name, k.pair.index, l.time())
 	l.wake()
 }
@@ -209,10 +228,25 @@ func (l *routerLane) linkDown(k *link) {
 // frame hands a frame of a shard in.
 func (l *routerLane) frame(k *link, typ proto.FrameType, body []byte) {
 	l.router.settle(k.pair.shard.name, typ, body)
+	before := l.belief()
 	if err := l.hub.Frame(k.pair.shard.name, typ, body, l.time()); err != nil {
 		l.world().fail("%s does not accept a frame: %v", l.router.name, err)
 	}
+	if p, term, _ := proto.ParseHead(body); term != l.router.known.rows[p].Term && l.belief() != before {
+		l.world().fail("%s knows term %d of partition %d and believed a frame of term %d", l.router.name, l.router.known.rows[p].Term, p, term)
+	}
 	l.wake()
+}
+
+// belief is what a hub took from owners, as far as it can be seen.
+type belief struct {
+	delivered, duplicates, gaps uint64
+	members, unacknowledged     int
+}
+
+func (l *routerLane) belief() belief {
+	s := l.hub.Stats()
+	return belief{s.Delivered, s.Duplicates, s.Gaps, s.Members, s.Unacknowledged}
 }
 
 // settle notes what the hub takes as acknowledged.
@@ -221,10 +255,34 @@ func (r *router) settle(from proto.NodeName, typ proto.FrameType, body []byte) {
 		return
 	}
 	x, err := proto.ParseAck(body)
-	if row := r.known.rows[x.Partition]; err == nil && row.Owner == from && row.Term == x.Term {
+	row := r.known.rows[x.Partition]
+	switch {
+	case err != nil || row.Owner != from:
+	case row.Term == x.Term:
 		q := &r.seqs[x.Partition]
 		q.settled = max(q.settled, x.Upto)
+	case row.Term < x.Term:
+		r.early = append(r.early, earlyAck{from, x.Partition, x.Term, x.Upto})
 	}
+}
+
+// catchUp notes what the hub takes as acknowledged, now that it has the row for
+// it. It may have dropped an Ack for lack of room, and then believes less.
+func (r *router) catchUp(p proto.Partition, row plan.Row, same bool) {
+	r.early = slices.DeleteFunc(r.early, func(x earlyAck) bool {
+		if x.part == p && same && x.term == row.Term {
+			q := &r.seqs[p]
+			q.settled = max(q.settled, x.upto)
+		}
+		return x.part == p && (!same || x.term <= row.Term)
+	})
+}
+
+// forget: what came early on a link is not believed once that is down.
+func (r *router) forget(k *link) {
+	r.early = slices.DeleteFunc(r.early, func(x earlyAck) bool {
+		return x.from == k.pair.shard.name && int(x.part)%k.pair.count == k.pair.index
+	})
 }
 
 // without takes x out of the list and keeps the order.

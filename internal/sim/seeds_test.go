@@ -70,6 +70,10 @@ func (r *Report) covers(t *testing.T) {
 	} {
 		note(f, r.Frames[f])
 	}
+	t.Logf("held by routers %d, fenced by them %d", r.Held, r.Fenced)
+	if r.Held == 0 || r.Fenced == 0 {
+		t.Error("no frame of another term came to a router")
+	}
 }
 
 func (r *Report) add(x Report) {
@@ -77,6 +81,8 @@ func (r *Report) add(x Report) {
 	r.Virtual += x.Virtual
 	r.Published += x.Published
 	r.Heard += x.Heard
+	r.Held += x.Held
+	r.Fenced += x.Fenced
 	for k, n := range x.Faults {
 		r.Faults[k] += n
 	}
@@ -131,6 +137,7 @@ func TestBrokenRules(t *testing.T) {
 		{"a new owner is not sent what is unacknowledged", Options{Hub: hub.BreakResend}},
 		{"known messages are taken again", Options{Hub: hub.BreakDouble}},
 		{"a new owner is asked for the present only", Options{Hub: hub.BreakReplay}},
+		{"frames of a term to come are taken at once", Options{Hub: hub.BreakHold}},
 		{"any seq is taken", Options{Partition: partition.BreakDedup}},
 		{"old terms are taken", Options{Partition: partition.BreakFence}},
 		{"gaps are not told", Options{Partition: partition.BreakGap}},

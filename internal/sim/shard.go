@@ -85,14 +85,14 @@ func (s *shard) learn(p proto.Partition, row plan.Row) {
 	l := s.lane(p)
 	owned := row.Owner == s.name
 	switch {
-	case owned && (s.reign[p] == nil || row.Term > was+1): // in between it was another's, perhaps
+	case owned && (s.reign[p] == nil || row.Since > was): // in between it was another's
 		s.reign[p].end()
 		s.reign[p] = &tenure{shard: s, part: p, term: row.Term}
 	case !owned:
 		s.reign[p].end()
 		s.reign[p] = nil
 	}
-	l.core.SetTable(p, row.Owner, row.Followers, row.Term, s.w.time())
+	l.core.SetTable(p, row.Owner, row.Followers, row.Term, row.Since, s.w.time())
 	l.audit(p)
 	l.wake()
 }
@@ -152,7 +152,7 @@ func (l *shardLane) turn() {
 			k.down.data(l.core.Fill(peer, nil, space))
 		}
 	}
-	if l.core.NeedTable() {
+	if _, _, need := l.core.NeedTable(); need {
 		l.shard.w.table.fetch(l.shard)
 	}
 }

@@ -16,6 +16,8 @@ type table struct {
 	rows  []plan.Row
 	alive []*shard // as the coordinator sees it
 	torn  []bool   // partitions that had two owners in one term
+
+	changes int // so many were made
 }
 
 // knowledge is what a node knows of the Table.
@@ -74,15 +76,15 @@ func (t *table) see(s *shard, alive bool) {
 
 // decide gives partitions without an owner to living shards.
 func (t *table) decide() {
-	alive := func(n proto.NodeName) bool {
+	verdict := func(n proto.NodeName) plan.Verdict {
 		for _, s := range t.alive {
 			if s.name == n {
-				return true
+				return plan.Lives
 			}
 		}
-		return false
+		return plan.Proved
 	}
-	t.apply(plan.Decide(t.rows, alive, func(proto.Partition) proto.NodeName { return t.someone("") }))
+	t.apply(plan.Decide(t.generation(), t.rows, verdict, func(proto.Partition) proto.NodeName { return t.someone("") }))
 }
 
 // someone is a shard that is believed to live, another one than not if there is
@@ -100,17 +102,30 @@ func (t *table) someone(not proto.NodeName) proto.NodeName {
 
 // give changes one row: to another owner, or to a new term of the same.
 func (t *table) give(p proto.Partition, owner proto.NodeName) {
-	row := t.rows[p]
-	t.apply([]plan.Change{{Partition: p, Replaces: row.Term, Row: plan.Row{Owner: owner, Term: row.Term + 1}}})
+	t.apply([]plan.Change{{Partition: p, Replaces: t.rows[p].Term, Row: t.follow(p, owner)}})
 }
+
+// follow is the row that comes next if it is the owner's.
+func (t *table) follow(p proto.Partition, owner proto.NodeName) plan.Row {
+	was := t.rows[p]
+	row := plan.Row{Owner: owner, Term: was.Term.In(t.generation()), Since: was.Since}
+	if owner != was.Owner {
+		row.Since = row.Term
+	}
+	return row
+}
+
+// generation is that of the next change. It rises now and then, as after a
+// recovery: terms are compared, and nobody may count on the next one.
+func (t *table) generation() uint32 { return uint32(t.changes / 7) }
 
 // split is what two coordinators do who do not hear of each other: they make
 // two rows of one term, and some nodes learn of the one, some of the other,
 // until one coordinator is left and gives the partition a term above both.
 func (t *table) split(p proto.Partition) {
-	term := t.rows[p].Term + 1
-	one, other := plan.Row{Owner: t.someone(""), Term: term}, plan.Row{Term: term}
-	if other.Owner = t.someone(one.Owner); one.Owner == "" || one.Owner == other.Owner {
+	one := t.follow(p, t.someone(""))
+	other, term := t.follow(p, t.someone(one.Owner)), one.Term
+	if one.Owner == "" || one.Owner == other.Owner {
 		return
 	}
 	t.w.trace("table: partition %d is %s's and %s's, term %d", p, one.Owner, other.Owner, term)
@@ -126,7 +141,9 @@ func (t *table) split(p proto.Partition) {
 	}
 	t.w.after(t.w.between(10*time.Millisecond, 2*time.Second), func() {
 		if t.rows[p].Term == term {
-			t.give(p, t.someone(""))
+			row := t.follow(p, t.someone(""))
+			row.Since = row.Term
+			t.apply([]plan.Change{{Partition: p, Replaces: term, Row: row}})
 		}
 	})
 }
@@ -137,6 +154,7 @@ func (t *table) apply(changes []plan.Change) {
 		t.w.fail("plan: %v", err)
 	}
 	t.rows = next
+	t.changes += len(changes)
 	for _, c := range changes {
 		t.w.trace("table: partition %d is %s's, term %d", c.Partition, c.Row.Owner, c.Row.Term)
 		for _, n := range t.w.nodes() {

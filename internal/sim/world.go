@@ -37,6 +37,8 @@ type Report struct {
 	Heard     int           // messages that members were given
 	Faults    [faultKinds]int
 	Frames    [256]int       // that arrived, by type
+	Fenced    int            // of them, those by which a router told a shard of a newer term
+	Held      int            // frames that routers held until the Table told their term
 	Told      [toldKinds]int // what members were told beside messages
 	Violation error          // nil: every promise was kept; else the first that was broken
 }
@@ -83,6 +85,11 @@ func Run(o Options) (r Report) {
 			}
 			w.trace("violation: %v", err.error)
 			w.report.Violation = err.error
+		}
+		for _, r := range w.routers {
+			for _, l := range r.lanes {
+				w.report.Held += int(l.hub.Stats().Held)
+			}
 		}
 		w.report.Seed, w.report.Hash, w.report.Virtual = o.Seed, w.hash.Sum64(), w.now
 		r = w.report

@@ -88,6 +88,7 @@ const (
 	BreakResend  Break = "resend" // a new owner is not sent what is unacknowledged
 	BreakDouble  Break = "double" // a Deliver of known messages is taken again
 	BreakReplay  Break = "replay" // a new owner is asked for the present instead of what follows
+	BreakHold    Break = "hold"   // frames of a term to come are taken at once
 )
 
 func (c Config) withDefaults() Config {

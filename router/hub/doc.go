@@ -12,7 +12,7 @@
 //	Frame, LinkUp, LinkDown, SetRow          what shards and the Table said
 //	FanOut(now)                              one write per member that has news
 //	Work(f): f calls Fill and Control        bytes for the links that have some
-//	NeedTable()                              a frame told of a newer Table: fetch it
+//	NeedTable()                              frames tell of a newer Table: fetch it
 //	Tick(now)                                every 50 ms or so: bounds in time
 //
 // What a caller must know:
@@ -29,7 +29,8 @@
 //     fit), its Sink.Write takes nothing, and it calls Writable when they are
 //     gone.
 //   - Everything heard from a link is believed only in the term of the row and
-//     from its owner. After LinkDown nothing comes from that link any more.
+//     from its owner; what comes early is held until the row does. After LinkDown
+//     nothing comes from that link any more.
 //   - Fill is called whenever a link has space: from Work, and when credit
 //     comes. Sequences need no care: each new row and each LinkUp begins the
 //     partition again, rooms first, then what is unacknowledged.
@@ -38,5 +39,6 @@
 // (attach and what comes from the owner), chain.go (the tail), encode.go (its
 // bytes), fanout.go (tail to members), replay.go (joining from a position),
 // partition.go (row and links), publisher.go (rule R8), fill.go (bytes for
-// links), frame.go (bytes from links). config.go has the bounds.
+// links), frame.go (bytes from links), term.go (frames of other terms).
+// config.go has the bounds.
 package hub

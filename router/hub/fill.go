@@ -34,7 +34,9 @@ func (h *Hub) Work(f func(node proto.NodeName, index int)) {
 	h.active = kept
 }
 
-func (o *outbox) busy() bool { return o.up && (o.data.head != nil || len(o.counts) > 0) }
+func (o *outbox) busy() bool {
+	return o.up && (o.data.head != nil || len(o.counts) > 0 || len(o.fences) > 0)
+}
 
 func (h *Hub) outbox(node proto.NodeName, index int) *outbox {
 	n := h.peers[node]
@@ -159,15 +161,17 @@ func (h *Hub) fillPublishes(p *partition, b []byte, end int) []byte {
 	return b
 }
 
-// Control appends control frames for a link to b, as Fill does: the member
-// counts that are due. Only rooms that are attached are announced, since
-// control frames may pass an Attach; the others are when they are.
+// Control appends control frames for a link to b, as Fill does: Fenced for who
+// spoke in an old term, and the member counts that are due. Only rooms that are
+// attached are announced, since control frames may pass an Attach; the others
+// are when they are.
 func (h *Hub) Control(node proto.NodeName, index int, b []byte, limit int) []byte {
 	o := h.outbox(node, index)
 	if o == nil {
 		return b
 	}
 	end := len(b) + limit
+	b = o.fillFences(b, end)
 	n := 0
 	for n < len(o.counts) && len(b) < end {
 		p := o.counts[n]

@@ -12,7 +12,10 @@ import (
 // counting on from it cannot overflow.
 const offsetMax = proto.Offset(1) << 62
 
-var errOffset = errors.New("offset out of range")
+var (
+	errOffset = errors.New("offset out of range")
+	errType   = fmt.Errorf("not for a router: %w", proto.ErrValue)
+)
 
 const (
 	movedAfter  = 100 * time.Millisecond // before an owner that says it is none is asked again
@@ -24,9 +27,8 @@ const (
 // protocol, is an error, upon which the link is to be closed. The body is not
 // kept.
 //
-// A frame of another node than the owner or of another term than the row's is
-// not believed. That is safe: with the row for a newer term everything is
-// attached and sent again, from what we have.
+// Only what the owner says in the row's term is believed. For all other frames
+// see term.go.
 func (h *Hub) Frame(from proto.NodeName, typ proto.FrameType, body []byte, now time.Time) error {
 	h.clock(now)
 	id, term, err := proto.ParseHead(body)
@@ -37,24 +39,21 @@ func (h *Hub) Frame(from proto.NodeName, typ proto.FrameType, body []byte, now t
 		return fmt.Errorf("%v frame for partition %d on lane %d of %d: %w", typ, id, h.cfg.Lane, h.cfg.Lanes, proto.ErrValue)
 	}
 	p := h.partition(id)
-	if term > p.term {
-		h.needTable = true
+	if p.peer == nil || p.peer.name != from || term != p.term || p.broken != nil {
+		return h.apart(p, from, typ, term, body)
 	}
-	if typ == proto.FrameMoved || typ == proto.FrameFenced {
-		h.disowned(p, from, typ, term)
-		return nil
-	}
-	if p.peer == nil || p.peer.name != from || term != p.term {
-		h.stats.Ignored++
-		return nil
-	}
-	if err := h.dispatch(p, typ, body); err != nil {
-		return fmt.Errorf("%v frame for partition %d: %w", typ, id, err)
+	return h.dispatch(p, typ, body)
+}
+
+// dispatch takes a frame of the owner in the row's term.
+func (h *Hub) dispatch(p *partition, typ proto.FrameType, body []byte) error {
+	if err := h.heard(p, typ, body); err != nil {
+		return fmt.Errorf("%v frame for partition %d: %w", typ, p.id, err)
 	}
 	return nil
 }
 
-func (h *Hub) dispatch(p *partition, typ proto.FrameType, body []byte) error {
+func (h *Hub) heard(p *partition, typ proto.FrameType, body []byte) error {
 	switch typ {
 	case proto.FrameDeliver:
 		return h.onDeliver(p, body)
@@ -64,10 +63,10 @@ func (h *Hub) dispatch(p *partition, typ proto.FrameType, body []byte) error {
 		return h.onAttached(p, body)
 	case proto.FrameFetched:
 		return h.onFetched(p, body)
-	case proto.FrameExpect, proto.FrameHold, proto.FrameGo:
+	case proto.FrameExpect, proto.FrameHold, proto.FrameGo, proto.FrameMoved, proto.FrameFenced:
 		return h.onSignal(p, typ, body)
 	}
-	return fmt.Errorf("not for a router: %w", proto.ErrValue)
+	return errType
 }
 
 func (h *Hub) onDeliver(p *partition, body []byte) error {
@@ -157,22 +156,12 @@ func (h *Hub) onSignal(p *partition, typ proto.FrameType, body []byte) error {
 		p.pub.hold(h, x.Seq)
 	case proto.FrameGo:
 		p.pub.held = false
+	case proto.FrameMoved:
+		// Two rows of one term: the owner of ours has the other one, and may
+		// hear of ours yet.
+		h.block(p, movedAfter)
+	case proto.FrameFenced: // it names the term that we know by now
 	}
 	h.offer(p)
 	return nil
-}
-
-// disowned takes Moved and Fenced. What we sent to this owner was not taken:
-// everything starts again with the next row, or after a while, should the owner
-// only not know yet that it is one.
-func (h *Hub) disowned(p *partition, from proto.NodeName, typ proto.FrameType, term proto.Term) {
-	if p.peer == nil || p.peer.name != from {
-		return
-	}
-	switch {
-	case term > p.term:
-		h.block(p, fencedAfter)
-	case typ == proto.FrameMoved:
-		h.block(p, movedAfter)
-	}
 }

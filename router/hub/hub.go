@@ -30,16 +30,19 @@ type Hub struct {
 	active []*outbox // links with something to send; may hold some without
 
 	// Work in time.
-	joining   []ticket  // oldest first
-	lagging   []*Member // have a cursor
-	idle      []*room   // have a chain without readers
-	again     []retry   // rooms to attach again, soonest first
-	needTable bool
+	joining []ticket  // oldest first
+	lagging []*Member // have a cursor
+	idle    []*room   // have a chain without readers
+	again   []retry   // rooms to attach again, soonest first
 
 	// Tails: segments in order of age, and what they hold in bytes.
 	oldest, newest *segment
 	tails          int
 	building       int // bytes of fetched history that is not in a tail yet
+
+	// Terms that no row has told yet.
+	behind []*partition // that heard of one; may hold some that have its row by now
+	held   int          // bytes of held frames
 
 	// Unacknowledged publishes.
 	unacked int
@@ -65,6 +68,7 @@ type Stats struct {
 	Lagging        int    `metric:"gauge" help:"Members that are not at the live end."`
 	Tails          int    `metric:"gauge" help:"Bytes held by tails."`
 	Unacknowledged int    `metric:"gauge" help:"Bytes held for unacknowledged publishes, bookkeeping included."`
+	HeldBytes      int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
 	Published      uint64 `help:"Messages taken from members."`
 	Resent         uint64 `help:"Publishes sent a further time."`
 	Delivered      uint64 `help:"Messages taken from owners."`
@@ -76,7 +80,10 @@ type Stats struct {
 	Slow           uint64 `help:"Members let go because they fell behind."`
 	Expired        uint64 `help:"Publishes that could not be placed in time."`
 	Refused        uint64 `help:"Publishes that the owner refused."`
-	Ignored        uint64 `help:"Frames of another term or owner than the row's."`
+	Ignored        uint64 `help:"Frames of another term or owner than the row's, those held not counted."`
+	Held           uint64 `help:"Frames that had to wait for the Table."`
+	HeldDropped    uint64 `help:"Frames that were to wait for the Table and were dropped: too many, or no row named their term and sender."`
+	Fenced         uint64 `help:"Times that a node was told that its term is old."`
 }
 
 // New makes an empty hub that knows no owner of anything.
@@ -109,15 +116,8 @@ func (h *Hub) clock(now time.Time) int64 {
 func (h *Hub) Stats() Stats {
 	s := h.stats
 	s.Rooms, s.Members, s.Waiting, s.Lagging = len(h.rooms), h.members, len(h.joining), len(h.lagging)
-	s.Tails, s.Unacknowledged = h.tails, h.unacked
+	s.Tails, s.Unacknowledged, s.HeldBytes = h.tails, h.unacked, h.held
 	return s
-}
-
-// NeedTable reports, once, that a frame told of a newer Table than ours.
-func (h *Hub) NeedTable() bool {
-	need := h.needTable
-	h.needTable = false
-	return need
 }
 
 const (

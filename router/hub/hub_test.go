@@ -544,20 +544,21 @@ func TestMovedAndFenced(t *testing.T) {
 	b.h.Publish(m, proto.KindText, []byte("a"), b.now)
 	again := b.sent()
 	b.signal(proto.FrameMoved, 2, 0)
-	if !b.h.NeedTable() || b.h.NeedTable() {
-		t.Error("want the table, once")
+	if _, term, need := b.h.NeedTable(); !need || term != 2 {
+		t.Errorf("need the table for term %d: %v", term, need)
 	}
 	b.h.Publish(m, proto.KindText, []byte("b"), b.now)
 	b.want("blocked", b.sent(), "")
 	b.pass(600 * time.Millisecond)
 	b.want("tried again", b.sent(), again+", publish 2/1 kind 0 b")
 	b.signal(proto.FrameMoved, 1, 0)
-	if b.h.NeedTable() {
-		t.Error("need no table: the owner is behind")
-	}
+	b.want("blocked", b.sent(), "")
 	b.pass(110 * time.Millisecond)
 	b.want("tried again", b.sent(), again+", publish 2/1 kind 0 b")
 	b.h.SetRow(0, "s2/0000000000002", 3, b.now)
+	if _, _, need := b.h.NeedTable(); need {
+		t.Error("the table is asked for, and its term 2 is past")
+	}
 	b.want("not the owner", b.sent(), "")
 	b.h.SetRow(0, benchNode, 4, b.now)
 	b.want("owner again", b.sent(), again+", publish 2/1 kind 0 b")

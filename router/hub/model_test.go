@@ -75,12 +75,20 @@ type client struct {
 	cut     []byte         // what the close needed of an unfinished frame
 }
 
+// fencing is a node being told a term of a partition.
+type fencing struct {
+	node proto.NodeName
+	part proto.Partition
+	term proto.Term
+}
+
 type world struct {
 	chance  *rand.Rand                       // drawn once: rapid's own integers keep to the small ones
 	fail    func(format string, args ...any) // does not return
 	h       *Hub
 	now     time.Time
 	parts   [modelPartitions]*modelPartition
+	fenced  map[fencing]bool
 	nodes   []*modelNode
 	clients []*client
 	past    map[string][]*modelLog // all logs of a room, oldest first
@@ -158,7 +166,7 @@ func drawWorld(t *rapid.T) *world {
 
 func newWorld(seed uint64) *world {
 	return &world{
-		now: time.Unix(5000, 0), past: map[string][]*modelLog{}, sent: map[string]string{},
+		now: time.Unix(5000, 0), past: map[string][]*modelLog{}, sent: map[string]string{}, fenced: map[fencing]bool{},
 		chance: rand.New(rand.NewPCG(seed, 1)),
 	}
 }
@@ -252,6 +260,10 @@ func (w *world) shardFrame(n *modelNode, typ proto.FrameType, body []byte) {
 		w.fail("%v: %v", typ, err)
 	}
 	p := w.parts[id]
+	if typ == proto.FrameFenced {
+		w.shardFenced(fencing{n.name, id, term})
+		return
+	}
 	if p.owner != n.name || p.term > term {
 		kind := proto.FrameFenced
 		if p.owner != n.name {
@@ -301,6 +313,14 @@ func (w *world) shardFrame(n *modelNode, typ proto.FrameType, body []byte) {
 	default:
 		w.fail("hub sent %v", typ)
 	}
+}
+
+// shardFenced: the hub says it of a term that there is, and once.
+func (w *world) shardFenced(f fencing) {
+	if f.term > w.h.parts[f.part].term || w.fenced[f] {
+		w.fail("%s is told of term %d of partition %d, for the second time: %v", f.node, f.term, f.part, w.fenced[f])
+	}
+	w.fenced[f] = true
 }
 
 func (p *modelPartition) detach(room string) {
@@ -431,16 +451,34 @@ func (w *world) toHub(n *modelNode, control bool) bool {
 	}
 	f := (*q)[0]
 	*q = (*q)[1:]
+	id, term, _ := proto.ParseHead(f.body)
+	before, row := w.h.Stats(), w.h.parts[id].term
 	if err := w.h.Frame(n.name, f.typ, f.body, w.now); err != nil {
 		w.fail("frame %v: %v", f.typ, err)
 	}
+	after := w.h.Stats()
+	if term != row && (after.Delivered != before.Delivered || after.Unacknowledged != before.Unacknowledged || after.Members != before.Members) {
+		w.fail("the row has term %d, and a frame %v of term %d was believed", row, f.typ, term)
+	}
 	return true
+}
+
+// next is a term that follows, often in a later generation.
+func (w *world) next(t proto.Term) proto.Term {
+	return t.In(t.Generation() + uint32(w.pick(0, 1)))
+}
+
+// raise begins a term that has the same owner, which goes on where it is: only
+// what it is asked in the old term it does not answer any more.
+func (w *world) raise(id int) {
+	p := w.parts[id]
+	p.term, p.held = w.next(p.term), false
 }
 
 // move gives a partition to the other node, with its logs or without.
 func (w *world) move(id int, lost bool) {
 	p := w.parts[id]
-	p.term++
+	p.term = w.next(p.term)
 	for _, n := range w.nodes {
 		if n.name != p.owner {
 			p.owner = n.name
@@ -614,7 +652,11 @@ func (w *world) step() {
 			w.up(node)
 		}
 	case a < 97:
-		w.move(id, w.pick(0, 3) == 0)
+		if w.pick(0, 1) == 0 {
+			w.raise(id)
+		} else {
+			w.move(id, w.pick(0, 3) == 0)
+		}
 		if w.pick(0, 1) == 0 {
 			w.pushTable()
 		}
@@ -666,7 +708,7 @@ func TestHubKeepsItsPromisesWithinBounds(t *testing.T) {
 // TestBrokenRulesAreSeen switches rules off, one by one: the checks above must
 // notice.
 func TestBrokenRulesAreSeen(t *testing.T) {
-	for _, b := range []Break{BreakResend, BreakDouble, BreakReplay} {
+	for _, b := range []Break{BreakResend, BreakDouble, BreakReplay, BreakHold} {
 		t.Run(string(b), func(t *testing.T) {
 			// Fixed seeds: a rule is seen after 20 histories or so, and by chance
 			// only after hundreds.
@@ -719,6 +761,9 @@ func (w *world) checkIdle() {
 		if c.ended == "" && c.paused {
 			w.fail("client %d is still paused", c.ID)
 		}
+	}
+	if _, _, need := w.h.NeedTable(); need || w.h.held != 0 {
+		w.fail("calm, but %d bytes are held, and the table is asked for: %v", w.h.held, need)
 	}
 	if len(w.h.parked) > 0 || w.h.unacked != 0 || w.h.building != 0 {
 		w.fail("calm, but %d parked, %d unacknowledged, %d building", len(w.h.parked), w.h.unacked, w.h.building)

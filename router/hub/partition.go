@@ -13,8 +13,8 @@ import (
 //
 // After each new row, and each time the link was down, everything starts again:
 // first all rooms are attached from what we have last, then what is
-// unacknowledged is sent again. So frames may be lost or ignored at any such
-// change without harm.
+// unacknowledged is sent again. So frames may be lost, ignored or dropped at any
+// such change without harm.
 type partition struct {
 	id    proto.Partition
 	term  proto.Term
@@ -35,6 +35,15 @@ type partition struct {
 
 	blocked bool  // the owner said it is not: nothing is sent
 	retryAt int64 // until then, or until a new row
+
+	// Other terms than the row's: see term.go.
+	told      proto.Term       // the highest that a frame named
+	behind    bool             // in hub.behind
+	lossy     bool             // a frame did not fit: none behind it is held
+	held      []heldFrame      // of the owner, in terms above ours, in the order they came
+	heldBytes int              // of held
+	broken    error            // a held frame broke the protocol: the owner's next frame ends the link
+	fenced    []proto.NodeName // were told, in this term, that theirs is old
 }
 
 // peer is another node: an owner, a node with a link, or both.
@@ -50,8 +59,9 @@ type outbox struct {
 	index    int
 	up       bool
 	inActive bool
-	data     queue        // have data frames to send
-	counts   []*partition // have member counts that are due
+	data     queue          // have data frames to send
+	counts   []*partition   // have member counts that are due
+	fences   []proto.Signal // Fenced frames to send: at most one per partition and term
 }
 
 // queue is a list of partitions, each at most once, linked in the partitions:
@@ -72,24 +82,31 @@ func (h *Hub) partition(id proto.Partition) *partition {
 
 // SetRow says who owns a partition of this lane, in which term; owner "" means
 // nobody. Rows older than the known one are passed over, so that the caller may
-// hand over all rows of a Table, or only the changed ones, in any order.
+// hand over all rows of a Table, or only the changed ones, in any order. What the
+// owner said in that term before we knew of it is taken now, so members may be
+// told things within SetRow, as within Frame.
 func (h *Hub) SetRow(id proto.Partition, owner proto.NodeName, term proto.Term, now time.Time) {
 	h.clock(now)
 	p := h.partition(id)
 	if term < p.term || term == p.term && p.owner() == owner {
 		return
 	}
+	same := p.owner() == owner
 	if old := p.peer; old != nil {
 		h.withdraw(p)
 		old.rows--
 		p.peer = nil
 		h.release(old)
 	}
-	p.term = term
+	p.term, p.fenced, p.broken = term, nil, nil
 	if owner != "" {
 		p.peer = h.peer(owner)
 		p.peer.rows++
 	}
+	if !same {
+		h.dropHeld(p)
+	}
+	h.catchUp(p)
 	h.restart(p)
 }
 
@@ -140,6 +157,7 @@ func (h *Hub) LinkUp(node proto.NodeName, index, count int, now time.Time) {
 	n.links[index].up = true
 	for _, p := range h.parts {
 		if p != nil && p.peer == n && int(p.id)%count == index {
+			h.dropHeld(p)
 			h.restart(p)
 		}
 	}
@@ -154,6 +172,11 @@ func (h *Hub) LinkDown(node proto.NodeName, index int, now time.Time) {
 		return
 	}
 	n.links[index].clear()
+	for _, p := range h.parts {
+		if p != nil && p.peer == n && int(p.id)%len(n.links) == index {
+			h.dropHeld(p)
+		}
+	}
 	h.release(n)
 }
 
@@ -171,7 +194,7 @@ func (o *outbox) clear() {
 	for _, p := range o.counts {
 		p.inCounts = false
 	}
-	o.counts = nil
+	o.counts, o.fences = nil, nil
 }
 
 // link is the way to the owner, nil while there is none.

@@ -23,9 +23,9 @@ func broke(op string, err error) error {
 	return &proto.Error{Code: proto.Malformed, Op: op, Err: err}
 }
 
-// Frame applies a Publish, Attach, Detach, Fetch or Members of a peer; what it
-// leads to is to be had from Control and Fill. Nothing of body is kept. An
-// error is a *proto.Error: the peer broke the protocol, its link is to be
+// Frame applies a Publish, Attach, Detach, Fetch, Members or Fenced of a peer;
+// what it leads to is to be had from Control and Fill. Nothing of body is kept.
+// An error is a *proto.Error: the peer broke the protocol, its link is to be
 // closed.
 func (l *Lane) Frame(r *Peer, typ proto.FrameType, body []byte, now time.Time) error {
 	if r.down {
@@ -41,7 +41,7 @@ func (l *Lane) Frame(r *Peer, typ proto.FrameType, body []byte, now time.Time) e
 // frame checks who may speak about the partition, in which term.
 func (l *Lane) frame(r *Peer, typ proto.FrameType, body []byte) error {
 	switch typ {
-	case proto.FramePublish, proto.FrameAttach, proto.FrameDetach, proto.FrameFetch, proto.FrameMembers:
+	case proto.FramePublish, proto.FrameAttach, proto.FrameDetach, proto.FrameFetch, proto.FrameMembers, proto.FrameFenced:
 	default:
 		return broke(typ.String(), errType)
 	}
@@ -56,14 +56,24 @@ func (l *Lane) frame(r *Peer, typ proto.FrameType, body []byte) error {
 	if r.links > 1 && int(number)%r.links != r.link {
 		return broke(typ.String(), fmt.Errorf("partition %d: %w", number, errLink))
 	}
+	if p.owned && term == p.term {
+		return l.apply(p, r, typ, body)
+	}
+	return l.apart(p, r, typ, term, body)
+}
+
+// apart takes a frame of another term, or about a partition that is not owned.
+func (l *Lane) apart(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
 	switch {
+	case typ == proto.FrameFenced: // is never answered
 	case term > p.term:
+		l.hearOf(p, term)
 		return l.hold(p, r, typ, term, body)
 	case !p.owned:
 		l.stats.Moved++
 		l.note(r, p, noteMoved)
 		return nil
-	case term < p.term && l.cfg.Break&BreakFence == 0:
+	case l.cfg.Break&BreakFence == 0:
 		l.stats.Fenced++
 		l.note(r, p, noteFenced)
 		return nil
@@ -83,6 +93,8 @@ func (l *Lane) apply(p *part, r *Peer, typ proto.FrameType, body []byte) (err er
 		err = l.fetch(p, r, body)
 	case proto.FrameMembers:
 		err = l.members(p, r, body)
+	case proto.FrameFenced:
+		err = l.fenced(p, body)
 	}
 	if err != nil {
 		return broke(typ.String(), err)

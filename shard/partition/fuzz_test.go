@@ -14,6 +14,7 @@ import (
 func FuzzFrame(f *testing.F) {
 	f.Add(append(attachFrame(1, "lobby", "other e1.3"), proto.AppendPublish(nil, pub(1, 1, "lobby", "hello"))...))
 	f.Add(append(proto.AppendPublish(nil, inTerm(2, pub(3, 2, "lobby", "a"))), proto.AppendFetch(nil, &proto.Fetch{Term: 1, Room: []byte("lobby"), Epoch: proto.MintEpoch(1), Upto: 9})...))
+	f.Add(append(fencedFrame(9), attachFrame(1, "lobby")...))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		one, two := runFrames(t, data), runFrames(t, data)
 		if !bytes.Equal(one, two) {

@@ -97,6 +97,7 @@ type Stats struct {
 	Fetched      uint64 `help:"Copies of messages sent as history."`
 	FellBehind   uint64 `help:"Times that a router fell behind what is kept."`
 	Fenced       uint64 `help:"Frames of an old term."`
+	Outdated     uint64 `help:"Times that a router told of a newer term of a partition owned here."`
 	Moved        uint64 `help:"Frames about partitions that are not ours."`
 	Held         uint64 `help:"Frames that had to wait for the Table."`
 	HeldDropped  uint64 `help:"Publishes that there was no room to hold."`

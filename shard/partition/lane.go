@@ -118,9 +118,9 @@ type Lane struct {
 
 	parts   []part // number p / Lanes is partition p
 	rooms   map[string]*roomState
-	wheel   wheel // rooms by when time has something to do with them
-	heldAll int   // bytes of held frames
-	waiting int   // partitions with held frames
+	wheel   wheel   // rooms by when time has something to do with them
+	heldAll int     // bytes of held frames
+	behind  []*part // that heard of a term above theirs; may hold some that know it by now
 
 	routers map[proto.NodeName]*router
 	all     []*router // the same, in the order in which they came
@@ -142,6 +142,9 @@ type part struct {
 	log     []entry       // appended and not committed yet
 
 	first, last *roomState // its rooms, in the order of their creation
+
+	told   proto.Term // the highest that a frame named
+	behind bool       // in Lane.behind
 
 	held      []heldFrame // of terms above term, in the order they came
 	heldBytes int

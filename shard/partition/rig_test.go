@@ -30,7 +30,7 @@ func newRig(t testing.TB, cfg Config) *rig {
 	cfg.Bits = func() uint64 { minted++; return minted }
 	g := &rig{t: t, l: NewLane(cfg), now: time.Unix(1000, 0)}
 	for p := range cfg.Partitions {
-		g.l.SetTable(proto.Partition(p), self, nil, 1, g.now)
+		g.l.SetTable(proto.Partition(p), self, nil, 1, 1, g.now)
 	}
 	return g
 }

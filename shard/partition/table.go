@@ -25,18 +25,19 @@ type hold struct {
 // SetTable tells the lane what the Table says of a partition. Rows that are not
 // news are ignored, and so are partitions of other lanes. A partition that is
 // gained begins with no rooms: epochs are minted when rooms are asked for. One
-// that is lost is dropped. One that stays keeps everything, if no term was
-// missed: else another may have owned it in between. Followers have no part in
-// what is committed yet: an entry commits when it is appended.
-func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.NodeName, term proto.Term, now time.Time) {
+// that is lost is dropped. One that stays keeps everything, however many terms
+// were missed, if the owner has been the owner since a term, at most the last
+// that it was told: else another may have owned it in between. Followers have
+// no part in what is committed yet: an entry commits when it is appended.
+func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.NodeName, term, since proto.Term, now time.Time) {
 	l.advance(now)
 	p := l.part(number)
 	owned := owner == l.cfg.Self && owner != ""
 	if p == nil || term < p.term || term == p.term && owned == p.owned {
 		return
 	}
-	if owned && p.owned && term > p.term+1 {
-		p.owned = false // a term that we missed may have been another's: what we have may be its past
+	if owned && p.owned && since > p.term {
+		p.owned = false // it was another's, or nobody's, in a term that we missed: what we have is its past
 		l.stats.Owned--
 		l.drop(p)
 	}
@@ -100,9 +101,6 @@ func (l *Lane) hold(p *part, r *Peer, typ proto.FrameType, term proto.Term, body
 		}
 	}
 	if p.heldBytes+len(body) <= most*maxHeld && l.heldAll+len(body) <= most*maxHeldAll {
-		if len(p.held) == 0 {
-			l.waiting++
-		}
 		p.held = append(p.held, heldFrame{peer: r, typ: typ, term: term, body: slices.Clone(body)})
 		p.heldBytes += heldSize(body)
 		l.heldAll += heldSize(body)
@@ -146,7 +144,6 @@ func (l *Lane) release(p *part) {
 		p.held = nil
 		l.heldAll -= p.heldBytes
 		p.heldBytes = 0
-		l.waiting--
 		for _, h := range held {
 			if h.peer.down || h.peer.broken != nil {
 				continue
@@ -183,11 +180,42 @@ func (l *Lane) dropHeld(p *part, r *Peer) {
 		}
 		return h.peer == r
 	})
-	if len(p.held) == 0 {
-		l.waiting--
+}
+
+// fenced takes the word of a router that knows a newer term than an owner spoke
+// in: the owner slept, or was cut off, and may be none any more. Only the Table
+// says so for certain, and only that is acted on: one router that errs must not
+// stop a partition. Who owns nothing has nothing to stop.
+func (l *Lane) fenced(p *part, body []byte) error {
+	x, err := proto.ParseSignal(proto.FrameFenced, body)
+	if err == nil && p.owned && x.Term > p.term {
+		l.stats.Outdated++
+		l.hearOf(p, x.Term)
+	}
+	return err
+}
+
+// hearOf remembers a term that SetTable has not told yet.
+func (l *Lane) hearOf(p *part, term proto.Term) {
+	p.told = max(p.told, term)
+	if !p.behind {
+		p.behind = true
+		l.behind = append(l.behind, p)
 	}
 }
 
-// NeedTable reports whether frames are held that speak of terms which SetTable
-// has not told yet: the Table is to be fetched.
-func (l *Lane) NeedTable() bool { return l.waiting > 0 }
+// NeedTable names a partition of which routers speak in a higher term than
+// SetTable has told, and that term: the Table is to be fetched. It does so until
+// SetTable tells that term, or a higher one; need is false when there is no such
+// partition.
+func (l *Lane) NeedTable() (number proto.Partition, term proto.Term, need bool) {
+	for n := len(l.behind); n > 0; n = len(l.behind) {
+		p := l.behind[n-1]
+		if p.told > p.term {
+			return p.number, p.told, true
+		}
+		p.behind = false
+		l.behind = l.behind[:n-1]
+	}
+	return 0, 0, false
+}

@@ -12,8 +12,13 @@ import (
 
 const stranger proto.NodeName = "s2/0000000000002"
 
+// table tells of an owner that was the owner in term 1 and, if it still is, without a break.
 func (g *rig) table(owner proto.NodeName, term proto.Term) {
-	g.l.SetTable(0, owner, nil, term, g.now)
+	g.since(owner, term, 1)
+}
+
+func (g *rig) since(owner proto.NodeName, term, since proto.Term) {
+	g.l.SetTable(0, owner, nil, term, since, g.now)
 }
 
 func inTerm(t proto.Term, x *proto.Publish) *proto.Publish {
@@ -31,6 +36,55 @@ func TestOldTermIsFenced(t *testing.T) {
 	g.want("told once", g.control(r), "fenced t3")
 	if len(g.l.rooms) != 0 {
 		t.Error("a publish of an old term was applied")
+	}
+}
+
+func fencedFrame(term proto.Term) []byte {
+	return proto.AppendSignal(nil, proto.FrameFenced, proto.Signal{Term: term})
+}
+
+// TestOwnerIsFenced: an owner that slept hears from a router that there is a
+// newer term. It asks for the Table until that is told, and meanwhile goes on.
+func TestOwnerIsFenced(t *testing.T) {
+	const later = proto.Term(1)<<32 | 2
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.must(r, fencedFrame(1))
+	g.needs(0)
+	g.must(r, fencedFrame(7))
+	g.must(r, fencedFrame(later))
+	g.must(r, fencedFrame(7))
+	g.needs(later)
+	g.needs(later)
+	g.say(r, "lobby", "a")
+	g.want("it goes on", g.control(r), "ack 1 t1")
+	g.want("it goes on", g.data(r), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a#9")
+	g.table(self, 8) // not yet
+	g.needs(later)
+	g.table(stranger, later)
+	g.needs(0)
+	g.want("told", g.control(r), "moved t4294967298")
+	if n := g.l.Stats().Outdated; n != 3 {
+		t.Errorf("told %d times", n)
+	}
+	g.must(r, fencedFrame(later+1))
+	g.must(r, fencedFrame(3))
+	g.needs(0)
+	g.want("no answer", g.control(r))
+	if s := g.l.Stats(); s.Outdated != 3 || s.Moved != 0 || s.Fenced != 0 || s.Held != 0 {
+		t.Errorf("who owns nothing takes notice: %+v", s)
+	}
+	if err := g.send(r, proto.AppendBytes(nil, proto.FrameFenced, make([]byte, 11))); err == nil {
+		t.Error("a fenced with a byte too many is taken")
+	}
+}
+
+// needs wants the Table to be asked for, for a term of partition 0; 0 for not at all.
+func (g *rig) needs(want proto.Term) {
+	g.t.Helper()
+	if p, term, need := g.l.NeedTable(); p != 0 || term != want || need != (want != 0) {
+		g.t.Fatalf("asks for term %d of partition %d: %v; want term %d", term, p, need, want)
 	}
 }
 
@@ -83,17 +137,17 @@ func TestHigherTermOfTheSameOwnerKeepsAll(t *testing.T) {
 	}
 }
 
-// TestMissedTermMayHaveBeenAnothers: routers published and heard at the owner
-// that we did not hear of. Our rooms are their past, and our seqs as well: to go
-// on with them would double messages, and expect seqs that are settled for ever.
-func TestMissedTermMayHaveBeenAnothers(t *testing.T) {
+// TestMissedTermWasAnothers: routers published and heard at the owner that we
+// did not hear of. Our rooms are their past, and our seqs as well: to go on with
+// them would double messages, and expect seqs that are settled for ever.
+func TestMissedTermWasAnothers(t *testing.T) {
 	g := newRig(t, Config{})
 	r := g.up("r1")
 	g.attach(r, "lobby")
 	g.say(r, "lobby", "a")
 	g.data(r)
 	g.control(r)
-	g.table(self, 3)
+	g.since(self, 3, 3)
 	g.want("told", g.control(r), "fenced t3")
 	g.must(r, attachFrame(3, "lobby e7.4"))
 	g.publish(r, inTerm(3, pub(5, 5, "lobby", "b")))
@@ -101,6 +155,43 @@ func TestMissedTermMayHaveBeenAnothers(t *testing.T) {
 	g.want("with a new epoch", g.data(r), "attached lobby e2.0 first 1 reset", "deliver lobby e2.1 b#9")
 	if s := g.l.Stats(); s.Owned != 1 || s.Rooms != 1 {
 		t.Errorf("owns %d partitions with %d rooms", s.Owned, s.Rooms)
+	}
+}
+
+// TestMissedTermsWereOurs: many changes of the row may pass an owner by, a new
+// generation among them. While nobody else was the owner, nothing is lost.
+func TestMissedTermsWereOurs(t *testing.T) {
+	const later = proto.Term(2)<<32 | 9
+	g := newRig(t, Config{})
+	r := g.up("r1")
+	g.attach(r, "lobby")
+	g.say(r, "lobby", "a")
+	g.data(r)
+	g.control(r)
+	g.table(self, later)
+	g.publish(r, inTerm(later, pub(2, 2, "lobby", "b")))
+	g.want("acks", g.control(r), "ack 2 t8589934601")
+	g.want("heard", g.data(r), "deliver lobby e1.2 b#9")
+}
+
+// TestSinceIsJudgedByTheLastTerm: since may be any term up to the last that the
+// lane was told, and one above it is a break, even if no term was missed.
+func TestSinceIsJudgedByTheLastTerm(t *testing.T) {
+	for since, kept := range map[proto.Term]bool{1: true, 4: true, 5: true, 6: false, 7: false} {
+		g := newRig(t, Config{})
+		r := g.up("r1")
+		g.table(self, 5)
+		g.must(r, attachFrame(5, "lobby"))
+		g.since(self, 7, since)
+		if s := g.l.Stats(); s.Owned != 1 || s.Rooms == 1 != kept {
+			t.Errorf("since %d after term 5: owns %d partitions with %d rooms, want rooms kept %v", since, s.Owned, s.Rooms, kept)
+		}
+	}
+	g := newRig(t, Config{})
+	g.attach(g.up("r1"), "lobby")
+	g.since(self, 2, 2)
+	if s := g.l.Stats(); s.Owned != 1 || s.Rooms != 0 {
+		t.Errorf("the next term begins anew, and %d rooms are left", s.Rooms)
 	}
 }
 
@@ -158,18 +249,15 @@ func TestHigherTermIsHeld(t *testing.T) {
 	g.publish(r, inTerm(2, pub(1, 1, "lobby", "a")))
 	g.publish(r, inTerm(3, pub(2, 1, "lobby", "b")))
 	g.want("told", g.control(r))
-	if !g.l.NeedTable() {
-		t.Fatal("the table is not asked for")
-	}
+	g.needs(3)
 	g.table(self, 2)
 	g.want("term 2", g.control(r), "ack 1 t2")
 	g.want("term 2", g.data(r), "attached lobby e1.0 first 1 whole", "deliver lobby e1.1 a#9")
-	if !g.l.NeedTable() {
-		t.Fatal("a frame of term 3 is held, and the table not asked for")
-	}
+	g.needs(3)
 	g.table(self, 3)
 	g.want("term 3", g.control(r), "ack 2 t3")
-	if g.l.NeedTable() || g.l.Stats().HeldBytes != 0 {
+	g.needs(0)
+	if g.l.Stats().HeldBytes != 0 {
 		t.Error("something is still held")
 	}
 }
@@ -247,8 +335,32 @@ func TestHeldIsBounded(t *testing.T) {
 		t.Errorf("%d bytes are held, error %v", g.l.Stats().HeldBytes, err)
 	}
 	g.l.RouterDown(r)
-	if g.l.NeedTable() || g.l.Stats().HeldBytes != 0 {
+	if g.l.Stats().HeldBytes != 0 {
 		t.Error("what a link that is down had sent is still held")
+	}
+	g.needs(9) // there is such a term, whoever spoke of it
+	g.table(self, 10)
+	g.needs(0)
+}
+
+// TestNeedTableNamesEachPartition: until the Table tells their terms, one after
+// the other is asked for.
+func TestNeedTableNamesEachPartition(t *testing.T) {
+	g := newRig(t, Config{Partitions: 3})
+	r := g.up("r1")
+	for _, p := range []proto.Partition{0, 2} {
+		g.publish(r, &proto.Publish{Partition: p, Term: 5 + proto.Term(p), Seq: 1, Base: 1, Room: []byte(roomIn(p, 3))})
+	}
+	asked := map[proto.Partition]proto.Term{}
+	for p, term, need := g.l.NeedTable(); need; p, term, need = g.l.NeedTable() {
+		if asked[p] != 0 {
+			t.Fatalf("partition %d is asked for again", p)
+		}
+		asked[p] = term
+		g.l.SetTable(p, self, nil, term, 1, g.now)
+	}
+	if len(asked) != 2 || asked[0] != 5 || asked[2] != 7 {
+		t.Errorf("asked for %v", asked)
 	}
 }
 

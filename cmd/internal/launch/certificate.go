@@ -1,10 +1,52 @@
 package launch
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"os"
 	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/roomring/roomring/link"
 )
+
+// Certificates is what a node can read again while it runs. The zero value has none.
+type Certificates struct {
+	Clients *Certificate // of --tls-cert; nil without
+	Links   *link.TLS    // of --link-cert; nil without
+}
+
+// Follow reads the certificates again whenever heard has a value, until ctx ends. Without any it does
+// nothing then: what tells all nodes to read their certificates must not kill one.
+func (c *Certificates) Follow(ctx context.Context, heard <-chan os.Signal, log *zap.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-heard:
+		}
+		c.Reload(log)
+	}
+}
+
+// Reload reads the certificates again. One that cannot be read stays as it is, and keeps no other back.
+func (c *Certificates) Reload(log *zap.Logger) {
+	reload := func(of string, read func() error) {
+		if err := read(); err != nil {
+			log.Error("certificate not reloaded", zap.String("of", of), zap.Error(err))
+			return
+		}
+		log.Info("certificate reloaded", zap.String("of", of))
+	}
+	if c.Clients != nil {
+		reload("clients", c.Clients.Reload)
+	}
+	if c.Links != nil {
+		reload("links", c.Links.Reload)
+	}
+}
 
 // Certificate is the certificate for clients. It can be replaced while conns are served: those that
 // are open keep the old one.

@@ -16,9 +16,8 @@ import (
 	"github.com/roomring/roomring/shard"
 )
 
-// Router opens a router's ports; nothing is served until it runs. The certificate is the one for
-// clients, nil without --tls-cert.
-func Router(s *settings.Router, log *zap.Logger) (*node.Node, *Certificate, error) {
+// Router opens a router's ports; nothing is served until it runs.
+func Router(s *settings.Router, log *zap.Logger) (*node.Node, *Certificates, error) {
 	common, err := Common(&s.Node, log)
 	if err != nil {
 		return nil, nil, err
@@ -32,17 +31,18 @@ func Router(s *settings.Router, log *zap.Logger) (*node.Node, *Certificate, erro
 		config.TLS = certificate.TLS()
 	}
 	n, err := node.OpenRouter(common, s.Listen, config)
-	return n, certificate, err
+	return n, &Certificates{Clients: certificate, Links: common.LinkTLS}, err
 }
 
 // Shard opens a shard's ports; nothing is served until it runs.
-func Shard(s *settings.Shard, log *zap.Logger) (*node.Node, error) {
+func Shard(s *settings.Shard, log *zap.Logger) (*node.Node, *Certificates, error) {
 	common, err := Common(&s.Node, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	common.BootstrapExpect = s.BootstrapExpect
-	return node.OpenShard(common, ShardConfig(s))
+	n, err := node.OpenShard(common, ShardConfig(s))
+	return n, &Certificates{Links: common.LinkTLS}, err
 }
 
 // Common returns what routers and shards have in common.
@@ -50,7 +50,7 @@ func Common(n *settings.Node, log *zap.Logger) (node.Config, error) {
 	config := node.Config{
 		ID: proto.NodeID(n.ID), Cluster: n.Cluster, Zone: n.Zone, Version: process.Version(),
 		Link: n.Link, Gossip: n.Gossip, Admin: n.Admin, Advertise: n.Advertise,
-		Join: n.Join, Keys: n.Keys(),
+		Join: n.Join, Keys: n.Keys(), DataDir: n.DataDir,
 		AdminToken: string(n.AdminToken), AdminReadToken: string(n.AdminReadToken),
 		Logger: log,
 	}

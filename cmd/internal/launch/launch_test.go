@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,12 +11,15 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"syscall"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/roomring/roomring/internal/settings"
+	"github.com/roomring/roomring/link"
 )
 
 func load(t *testing.T, args ...string) *settings.Router {
@@ -30,7 +34,7 @@ func load(t *testing.T, args ...string) *settings.Router {
 // TestEverySettingArrives fails when a Config keeps a zero where the operator said something.
 func TestEverySettingArrives(t *testing.T) {
 	s := load(t, "--id=r1", "--zone=east", "--cluster=c", "--link=127.0.0.1:1", "--gossip=127.0.0.1:2", "--admin=127.0.0.1:3", "--join=a:1",
-		"--advertise=localhost", "--cluster-key="+settings.NewKey(), "--admin-token=0123456789abcdef", "--admin-read-token=fedcba9876543210",
+		"--advertise=localhost", "--data-dir="+t.TempDir(), "--cluster-key="+settings.NewKey(), "--admin-token=0123456789abcdef", "--admin-read-token=fedcba9876543210",
 		"--max-message=1KiB", "--max-conns=2", "--max-conns-per-ip=3", "--accepts-per-ip=4", "--memory-limit=1GiB", "--window=1MiB",
 		"--drain-time=5s", "--allow-origin=*", "--trusted-proxies=10.0.0.1")
 	common, err := Common(&s.Node, zap.NewNop())
@@ -92,6 +96,49 @@ func TestCertificateIsReadAgain(t *testing.T) {
 	if c, err := LoadCertificate("", ""); c != nil || err != nil {
 		t.Errorf("no files: %v %v", c, err)
 	}
+}
+
+// TestSignalReloadsAllCertificates: a broken certificate for clients does not keep the one for links
+// from being read again, and both outcomes are told.
+func TestSignalReloadsAllCertificates(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	linkCert, linkKey := filepath.Join(dir, "link.pem"), filepath.Join(dir, "link-key.pem")
+	writePair(t, certFile, keyFile, 1)
+	writePair(t, linkCert, linkKey, 1)
+	clients, err := LoadCertificate(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := link.LoadTLS(linkCert, linkKey, linkCert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	core, logs := observer.New(zap.InfoLevel)
+	ctx, end := context.WithCancel(t.Context())
+	heard, ended := make(chan os.Signal), make(chan struct{})
+	certificates := &Certificates{Clients: clients, Links: links}
+	go func() {
+		defer close(ended)
+		certificates.Follow(ctx, heard, zap.New(core))
+	}()
+	if err := os.WriteFile(certFile, []byte("broken"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	heard <- syscall.SIGHUP
+	heard <- syscall.SIGHUP // is taken once the first has been carried out
+	end()
+	<-ended
+	for of, reloaded := range map[string]bool{"clients": false, "links": true} {
+		mine := logs.FilterField(zap.String("of", of))
+		if good, bad := mine.FilterMessage("certificate reloaded").Len(), mine.FilterMessage("certificate not reloaded").Len(); (good > 0) != reloaded || (bad > 0) == reloaded {
+			t.Errorf("%s: %d times reloaded, %d times not", of, good, bad)
+		}
+	}
+	if serial(t, clients) != 1 {
+		t.Error("a broken file replaced the certificate")
+	}
+	(&Certificates{}).Reload(zap.NewNop()) // has none, and does not mind
 }
 
 func serial(t *testing.T, c *Certificate) int64 {

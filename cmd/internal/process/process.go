@@ -85,17 +85,13 @@ func waitSignal(ctx context.Context, heard <-chan os.Signal) bool {
 	}
 }
 
-// Reloads returns a channel that gets a value when certificates should be read again (SIGHUP), and
-// the function that ends it.
+// Reloads returns a channel that gets a value when certificates should be read again (SIGHUP), and the
+// function that ends it. From then on SIGHUP ends the process no more.
 func Reloads() (<-chan os.Signal, func()) {
 	heard := make(chan os.Signal, 1) // one reload that waits is enough
 	signal.Notify(heard, syscall.SIGHUP)
 	return heard, func() { signal.Stop(heard) }
 }
-
-// IgnoreReloads makes SIGHUP do nothing, in a program that has nothing to read again: what tells all
-// nodes to read their certificates must not kill a shard.
-func IgnoreReloads() { signal.Ignore(syscall.SIGHUP) }
 
 // Logger writes to f as the settings say: JSON for machines, columns for a person at a terminal.
 // Repeated messages are sampled per second, so that a flood of one kind cannot fill a disk.

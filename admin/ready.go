@@ -1,0 +1,34 @@
+package admin
+
+// Reasons of /readyz. A role may have others, such as a router's.
+const (
+	ReasonNoTable          = "no_table"
+	ReasonWaitingForShards = "waiting_for_shards"
+	ReasonNoMajority       = "no_majority"
+	ReasonVoters           = "voters"
+	ReasonOtherInstance    = "other_instance"
+	ReasonNoLinks          = "no_links"
+	ReasonDraining         = "draining"
+)
+
+// sentence is each reason for people.
+var sentence = map[string]string{
+	ReasonNoTable:          "this node has not learned the table yet, so it does not know who owns which room",
+	ReasonWaitingForShards: "no cluster is founded: fewer shards are here than --bootstrap-expect says",
+	ReasonNoMajority:       "no leader was heard of for 3 s: without a majority of the voters the table cannot change",
+	ReasonVoters:           "the cluster has fewer voters than it should: until it has them all, it survives fewer failures",
+	ReasonOtherInstance:    "nodes of another cluster with the same name are seen, and they are more",
+	ReasonNoLinks:          "no shard is linked",
+	ReasonDraining:         "this node is about to leave",
+}
+
+// sentences has what is known to be said of reasons.
+func sentences(reasons []string) map[string]string {
+	said := make(map[string]string, len(reasons))
+	for _, reason := range reasons {
+		if text, ok := sentence[reason]; ok {
+			said[reason] = text
+		}
+	}
+	return said
+}

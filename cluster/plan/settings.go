@@ -1,0 +1,30 @@
+package plan
+
+import "fmt"
+
+// Settings are what all nodes must agree on to place partitions alike: with others, two nodes would
+// want a partition in two places. They are part of the Table.
+type Settings struct {
+	Placement   uint16 // which algorithm places partitions; 1 is Place
+	Replication uint16 // points per shard on the ring, 1 to 1000
+	Load        uint16 // in percent: no shard is wanted for more than this share of the average, rounded up; 100 to 1000
+}
+
+// DefaultSettings are what a cluster is founded with.
+func DefaultSettings() Settings {
+	return Settings{Placement: 1, Replication: 100, Load: 125}
+}
+
+// Check says what is wrong with Settings that came from elsewhere: an unknown placement, or numbers
+// with which a ring would cost too much or have no room for all partitions.
+func (s Settings) Check() error {
+	switch {
+	case s.Placement != 1:
+		return fmt.Errorf("placement %d is unknown", s.Placement)
+	case s.Replication < 1 || s.Replication > 1000:
+		return fmt.Errorf("%d points per shard: want 1 to 1000", s.Replication)
+	case s.Load < 100 || s.Load > 1000:
+		return fmt.Errorf("load of %d percent: want 100 to 1000", s.Load)
+	}
+	return nil
+}
