@@ -41,7 +41,7 @@ func TestEverySettingArrives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noZeros(t, common, "BootstrapExpect", "LinkTLS", "Partitions", "Net", "Membership")
+	noZeros(t, common, "BootstrapExpect", "LinkTLS", "Partitions", "VersionMin", "VersionMax", "Net", "Membership")
 	noZeros(t, RouterConfig(s), "Self", "Lanes", "Partitions", "HandshakeTime", "JoinTime", "PingEvery", "PongTime", "CloseTime",
 		"TLS", "Pages", "LocalHost", "Control", "NeedTable", "Portable", "Logger")
 	h, err := settings.LoadShard(settings.Program{}, []string{"--memory-limit=1GiB"})
