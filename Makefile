@@ -39,6 +39,8 @@ hardening: ## rows of the hardening table that take time; prints figures
 
 figures: ## faults of the register, as often as its promises say; prints times
 	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader' -count 1 -figures -parallel 1 -v -timeout 20m
+	$(GO) test ./internal/node -run TestThirty -count 1 -figures -v
+	$(GO) test ./cluster/register -run '^$$' -bench . -benchtime 20x
 
 interop: ## WebSocket clients that nobody here wrote
 	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...
