@@ -35,10 +35,10 @@ type LinkEnd uint8
 
 // The ends.
 const (
-	EndBroken LinkEnd = iota // reset, or closed without a word
+	EndBroken LinkEnd = iota // reset, or closed by the other side, which did not say that it leaves
 	EndSilent                // nothing was heard for 1.5 s
 	EndLeft                  // the node said that it leaves for good
-	EndClosed                // closed on purpose by either side, the node goes on
+	EndClosed                // closed by this node
 )
 
 // Probe is a node whose address is to be asked who is there.

@@ -90,6 +90,8 @@ func endOf(err error) cluster.LinkEnd {
 	switch {
 	case errors.As(err, &bye) && bye.Remote && bye.Leaves:
 		return cluster.EndLeft
+	case errors.As(err, &bye) && bye.Remote:
+		return cluster.EndBroken // it goes on, or is being stopped: its port tells which
 	case errors.As(err, &bye), errors.As(err, &ours), errors.Is(err, link.ErrReplaced):
 		return cluster.EndClosed
 	case errors.Is(err, link.ErrSilent):

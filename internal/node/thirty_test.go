@@ -143,7 +143,7 @@ func (c *crowd) without(gone *one) func(*one) bool {
 	}
 }
 
-// Thirty nodes, as many as one machine of ours holds: founding, a join, a death and a drain, with times.
+// Thirty real nodes in one process: founding, a join, a death and a drain, with times.
 func TestThirtyNodes(t *testing.T) {
 	if !*figures {
 		t.Skip("thirty nodes take their time: -figures runs them")
