@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -150,7 +151,7 @@ func checkExecuted(t *rapid.T, old *Table, c *Command, next *Table) {
 			named[f] = true
 		}
 	}
-	if !slices.IsSortedFunc(next.Addresses, func(a, b Address) int { return compareNames(a.Name, b.Name) }) || !slices.IsSorted(next.Forgotten) {
+	if !slices.IsSortedFunc(next.Addresses, func(a, b Address) int { return cmp.Compare(a.Name, b.Name) }) || !slices.IsSorted(next.Forgotten) {
 		t.Fatalf("not sorted: %v, %v", next.Addresses, next.Forgotten)
 	}
 	for _, a := range next.Addresses {

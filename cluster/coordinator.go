@@ -293,13 +293,3 @@ func (k *Keeper) resolve(now time.Time, name string) (proto.NodeName, error) {
 	}
 	return living, nil
 }
-
-func compareNames(a, b proto.NodeName) int {
-	if a < b {
-		return -1
-	}
-	if a > b {
-		return 1
-	}
-	return 0
-}

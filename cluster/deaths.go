@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -208,7 +209,7 @@ func (k *Keeper) noteFate(now time.Time, name proto.NodeName, fate Fate) {
 	k.weigh(now, k.cfg.Self, Death{name, fate})
 }
 
-// testify repeats what this node saw. A closed port is repeated while it is: Probes sees to that.
+// testify repeats what this node saw, until the node is heard of again.
 func (k *Keeper) testify(now time.Time) {
 	var seen []Death
 	for name, fate := range k.deaths.own {
@@ -217,7 +218,7 @@ func (k *Keeper) testify(now time.Time) {
 	if len(seen) == 0 {
 		return
 	}
-	slices.SortFunc(seen, func(a, b Death) int { return compareNames(a.Name, b.Name) })
+	slices.SortFunc(seen, func(a, b Death) int { return cmp.Compare(a.Name, b.Name) })
 	if len(seen) > maxTestimony {
 		// In turns, so that each name is repeated some time.
 		k.deaths.turn = (k.deaths.turn + maxTestimony) % len(seen)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/roomring/roomring/proto"
@@ -108,7 +109,7 @@ func withUnseen(view *View, table *Table) []Node {
 			nodes = append(nodes, Node{Name: name, Role: proto.RoleShard, State: Dead, Addresses: Addresses{Link: table.Address(name)}})
 		}
 	}
-	slices.SortFunc(nodes, func(a, b Node) int { return compareNames(a.Name, b.Name) })
+	slices.SortFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	return nodes
 }
 

@@ -47,7 +47,6 @@ type attempt struct {
 // bond is whom this node has agreed with.
 type bond struct {
 	founder proto.NodeName
-	with    proto.Founding
 	at      time.Time
 }
 
@@ -211,7 +210,7 @@ func (k *Keeper) onFound(now time.Time, from proto.NodeName, body []byte) error 
 		return nil // two attempts at once: the lower name's goes on
 	}
 	k.attempt = nil
-	k.bond = bond{founder: from, with: f, at: now}
+	k.bond = bond{founder: from, at: now}
 	k.send(from, AppendAgree(nil, f))
 	return nil
 }

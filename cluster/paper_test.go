@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -369,7 +370,7 @@ func (b *book) carryOut(p *paper, o Order, term uint64) (page, error) {
 	if o.Kind != OrderRemove {
 		servers = append(servers, plan.Server{Name: o.Voter, Voter: o.Kind == OrderPromote})
 	}
-	slices.SortFunc(servers, func(x, y plan.Server) int { return compareNames(x.Name, y.Name) })
+	slices.SortFunc(servers, func(x, y plan.Server) int { return cmp.Compare(x.Name, y.Name) })
 	if !slices.Equal(voters(servers), voters(next.servers)) {
 		next.table = next.table.WithVoters(voters(servers))
 	}

@@ -164,10 +164,20 @@ type gossip struct {
 
 func (g *gossip) Run(ctx context.Context) error {
 	err := g.Static.Run(ctx)
-	if !g.killed.Load() {
+	switch {
+	case g.killed.Load():
+	case g.draining():
 		g.world.directory.Leave(g.name)
+	default: // stopped at once: others see that it is gone, and have no word of it
+		g.world.directory.Set(g.name, cluster.Dead)
 	}
 	return err
+}
+
+func (g *gossip) draining() bool {
+	return slices.ContainsFunc(g.Static.Nodes(), func(n cluster.Node) bool {
+		return n.Name == g.name && n.State == cluster.Draining
+	})
 }
 
 // Nodes leaves out what is apart. A node never hears that it is dead itself: gossip would object.
