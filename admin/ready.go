@@ -6,6 +6,7 @@ const (
 	ReasonWaitingForShards = "waiting_for_shards"
 	ReasonNoMajority       = "no_majority"
 	ReasonVoters           = "voters"
+	ReasonCopies           = "copies"
 	ReasonOtherInstance    = "other_instance"
 	ReasonNoLinks          = "no_links"
 	ReasonDraining         = "draining"
@@ -17,6 +18,7 @@ var sentence = map[string]string{
 	ReasonWaitingForShards: "no cluster is founded: fewer shards are here than --bootstrap-expect says",
 	ReasonNoMajority:       "no leader was heard of for 3 s: without a majority of the voters the table cannot change",
 	ReasonVoters:           "the cluster has fewer voters than it should: until it has them all, it survives fewer failures",
+	ReasonCopies:           "partitions that this shard could follow have fewer copies than they should: the next failure could lose rooms",
 	ReasonOtherInstance:    "nodes of another cluster with the same name are seen, and they are more",
 	ReasonNoLinks:          "no shard is linked",
 	ReasonDraining:         "this node is about to leave",

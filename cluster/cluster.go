@@ -51,9 +51,17 @@ type Config struct {
 	// If zero, proto.Partitions.
 	Partitions int
 
-	// Send hands a control frame to a link to the node, and drops it when there is none. It is
-	// called from the cluster's goroutine and must not block. It may keep the frame's bytes
-	// but never change them: others get the same ones.
+	// Followers is how many copies beside the owner's the partitions of a cluster should have that
+	// this node leads, 0 or 1. If negative, it has no opinion: as the Table says. Routers never have one.
+	Followers int
+
+	// MaxMoves is how many partitions are moved at a time while this node leads.
+	// If zero, 32; if negative, none is.
+	MaxMoves int
+
+	// Send hands a control frame to a link to the node, and drops it when there is none; a frame
+	// to this node itself is for the shard here. It is called from the cluster's goroutine and must
+	// not block. It may keep the frame's bytes but never change them: others get the same ones.
 	Send func(to proto.NodeName, frame []byte)
 
 	// Random is where a new instance is drawn from. If nil, crypto/rand.
@@ -96,6 +104,7 @@ type Stance struct {
 	Leader   proto.NodeName // who leads, "" when nobody has been heard of for 3 s: the Table cannot change
 	Leading  bool           // this node leads
 	Relieved bool           // this node may go: it does not vote, or nobody else could
+	Free     bool           // this shard may go: no partition is here and none is on its way, or nobody else could take it
 }
 
 // Stats counts what happened since New.
@@ -157,6 +166,8 @@ func New(cfg Config) (*Cluster, error) {
 			Self:       cfg.Self.Name,
 			Role:       cfg.Self.Role,
 			Partitions: cfg.Partitions,
+			Followers:  cfg.Followers,
+			MaxMoves:   cfg.MaxMoves,
 			Expect:     cfg.BootstrapExpect,
 			Seeded:     cfg.Seeded,
 			Random:     cfg.Random,
@@ -207,8 +218,8 @@ func (c *Cluster) Voter(voter proto.NodeName) (Probe, bool) {
 // should not call itself ready.
 func (c *Cluster) Outnumbered() bool { return c.View().Outnumbered(c.Instance()) }
 
-// Settled reports whether every partition has a living owner and no node is suspect.
-func (c *Cluster) Settled() bool { return Settled(c.View(), c.Table()) }
+// Settled reports whether all is as it should be: see the function Settled.
+func (c *Cluster) Settled() bool { return Settled(c.View(), c.Ring(), c.Table()) }
 
 // SingleCopy counts the partitions that have fewer than two living copies.
 func (c *Cluster) SingleCopy() int { return SingleCopy(c.View(), c.Table()) }
@@ -245,7 +256,8 @@ func (c *Cluster) SetFate(name proto.NodeName, fate Fate) {
 	c.post(event{kind: fateFound, node: name, fate: fate})
 }
 
-// HandleFrame takes a frame from FrameTable to FrameAgree that came over a link. It copies body
+// HandleFrame takes a frame from FrameTable to FrameAgree, a FramePromised or a FrameWish, that came over
+// a link or from this node itself. It copies body
 // and does not block.
 func (c *Cluster) HandleFrame(from proto.NodeName, typ proto.FrameType, body []byte) {
 	c.post(event{kind: frameCame, node: from, typ: typ, body: append([]byte(nil), body...)})
@@ -278,7 +290,7 @@ func (c *Cluster) Forget(ctx context.Context, name string) (proto.NodeName, erro
 	}
 	return run, c.wait(ctx, func() bool {
 		t := c.Table()
-		return t != nil && (slices.Contains(t.Forgotten, run) || !namedBy(t.Rows())[run])
+		return t != nil && (slices.Contains(t.Forgotten, run) || !t.named.names(run))
 	})
 }
 
@@ -384,9 +396,19 @@ func (c *Cluster) Run(ctx context.Context) error {
 func (c *Cluster) loop(ctx context.Context) error {
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	var jobs sync.WaitGroup
+	defer jobs.Wait()
 	c.keeper.SetNodes(time.Now(), c.cfg.Membership.Nodes())
 	for {
 		c.carryOut()
+		if job, ok := c.keeper.Job(); ok {
+			jobs.Go(func() { c.place(job) })
+		}
+		if now := time.Now(); !c.keeper.Wake(now).IsZero() {
+			wake.Reset(c.keeper.Wake(now).Sub(now))
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -398,8 +420,16 @@ func (c *Cluster) loop(ctx context.Context) error {
 			c.handle(time.Now())
 		case <-tick.C:
 			c.keeper.Tick(time.Now())
+		case <-wake.C:
+			c.keeper.Tick(time.Now())
 		}
 	}
+}
+
+// place does a job that takes too long for the loop.
+func (c *Cluster) place(job *PlaceJob) {
+	placed := job.Run()
+	c.post(event{kind: call, do: func(now time.Time) { c.keeper.Placed(now, placed) }})
 }
 
 // handle gives the keeper what came from links.

@@ -15,7 +15,8 @@ import (
 
 // mesh links Clusters in memory: a frame that is sent is handled at once, unless it is dropped.
 type mesh struct {
-	dir *Directory
+	dir       *Directory
+	followers int
 
 	mu    sync.Mutex
 	nodes map[proto.NodeName]*meshNode
@@ -38,7 +39,11 @@ func (m *mesh) send(from, to proto.NodeName, frame []byte) {
 		n = nil
 	}
 	m.mu.Unlock()
-	if typ := proto.FrameType(frame[4]); n != nil && (drop == nil || !drop(from, to, typ)) {
+	switch typ := proto.FrameType(frame[4]); {
+	case n == nil || drop != nil && drop(from, to, typ):
+	case typ == proto.FramePromise:
+		m.send(to, from, promiseAll(frame[proto.HeaderSize:]))
+	default:
 		n.HandleFrame(from, typ, frame[proto.HeaderSize:])
 	}
 }
@@ -53,6 +58,7 @@ func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, ex
 		Register:        NewLocal(self.Name),
 		BootstrapExpect: expect,
 		Partitions:      testPartitions,
+		Followers:       m.followers,
 		Send:            func(to proto.NodeName, frame []byte) { m.send(self.Name, to, frame) },
 	})
 	if err != nil {
@@ -61,6 +67,9 @@ func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, ex
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
+	if role == proto.RoleShard {
+		go clerk(ctx, c, func(to proto.NodeName, frame []byte) { m.send(self.Name, to, frame) })
+	}
 	n := &meshNode{Cluster: c, stop: sync.OnceFunc(func() {
 		m.unlink(self.Name, EndLeft)
 		cancel()
@@ -140,7 +149,7 @@ func TestClusterLives(t *testing.T) {
 		if d := r1.Describe(false); d.Settled || r1.View().State(s1.cfg.Self.Name) != Dead {
 			t.Errorf("right after the founder left: %+v", d)
 		}
-		time.Sleep(leaderQuiet + 2*time.Second)
+		time.Sleep(leaderQuiet + 2*time.Second + 2*quietFor)
 		mustAgree(t, r1, s2, s3)
 		if d := r1.Describe(false); d.Leader != "s2" || r1.Founding().Generation != 1 || r1.Instance() != s1.Instance() {
 			t.Errorf("after the founder left: %+v", d)
@@ -152,7 +161,7 @@ func TestClusterLives(t *testing.T) {
 		}
 		m.mu.Unlock()
 		m.leave(s3)
-		time.Sleep(time.Second)
+		time.Sleep(time.Second + 2*quietFor)
 		mustAgree(t, r1, s2)
 
 		s2.Drain()
@@ -160,6 +169,46 @@ func TestClusterLives(t *testing.T) {
 		if state := r1.View().State(s2.cfg.Self.Name); state != Draining {
 			t.Errorf("a node that drains is %v", state)
 		}
+	})
+}
+
+// TestClusterFailsOver: what a shard owned goes on at its followers at once, and is copied again.
+func TestClusterFailsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh()
+		m.followers = 1
+		s1 := m.start(t, "s1", 1, proto.RoleShard, 3)
+		s2 := m.start(t, "s2", 2, proto.RoleShard, 3)
+		s3 := m.start(t, "s3", 3, proto.RoleShard, 3)
+		time.Sleep(5 * time.Second)
+		mustAgree(t, s1, s2, s3)
+		if d := s1.Describe(true); d.SingleCopy != 0 || s1.Stance().Free || len(d.Table[0].Followers) != 1 {
+			t.Fatalf("described as %+v", d)
+		}
+		m.mu.Lock()
+		m.drop = func(_, to proto.NodeName, typ proto.FrameType) bool {
+			return to == s2.cfg.Self.Name && typ == proto.FramePromise // it does not hear what it is asked for
+		}
+		m.mu.Unlock()
+		m.leave(s3)
+		time.Sleep(gatherFor + 10*time.Millisecond)
+		table := s1.Table()
+		for p, r := range table.Rows() {
+			if follows := s3.Table().Row(proto.Partition(p)).Followers[0]; r.Since != 1 || r.Owner == s3.cfg.Self.Name && follows != s2.cfg.Self.Name {
+				t.Errorf("partition %d: %+v", p, r)
+			}
+		}
+		if named := table.named[s1.cfg.Self.Name].owned; named <= s3.Table().named[s1.cfg.Self.Name].owned {
+			t.Errorf("s1 owns %d partitions", named)
+		}
+		if table.named[s3.cfg.Self.Name].owned == 0 {
+			t.Error("s2 owns what it has not promised")
+		}
+		m.mu.Lock()
+		m.drop = nil
+		m.mu.Unlock()
+		time.Sleep(5 * time.Second)
+		mustAgree(t, s1, s2)
 	})
 }
 

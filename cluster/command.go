@@ -41,7 +41,7 @@ func (c *Command) Empty() bool {
 // Execute returns the Table that a committed Command leads to; raftTerm is the term in which it was
 // appended. It is the same on every voter. It fails with ErrRefused, and nothing is changed, when the
 // Command was decided in another term, founds what is founded, changes what is not, or does not
-// replace the terms that the rows have. t may be nil.
+// replace the terms that the rows have, or moves what cannot be. t may be nil.
 func (t *Table) Execute(c *Command, raftTerm uint64) (*Table, error) {
 	switch {
 	case c.Term != raftTerm:
@@ -59,14 +59,16 @@ func (t *Table) Execute(c *Command, raftTerm uint64) (*Table, error) {
 	}
 	next := t.Head
 	next.Version++
-	next.Moves = moves(t.Moves, c.Moves, c.Ended)
+	if next.Moves = moves(t.Moves, c.Moves, c.Ended); !fit(next.Moves, len(rows)) {
+		return nil, fmt.Errorf("%w: moves of no partition, or in no state: %v", ErrRefused, c.Moves)
+	}
 	if c.Settings != nil {
 		next.Settings = *c.Settings
 	}
-	named := namedBy(rows)
+	named := t.recount(rows, c.Changes)
 	next.Addresses = addresses(named, t.Addresses, c.Addresses)
 	next.Forgotten = forgotten(named, t.Forgotten, c.Forget)
-	return NewTable(next, rows), nil
+	return t.with(next, rows, named), nil
 }
 
 // WithVoters returns the Table after the register's configuration changed. It is the same on every
@@ -75,29 +77,15 @@ func (t *Table) WithVoters(voters []proto.NodeName) *Table {
 	next := t.Head
 	next.Version++
 	next.Voters = slices.Sorted(slices.Values(voters))
-	return &Table{Head: next, rows: t.rows, print: t.print}
-}
-
-// namedBy is all nodes that own or follow something.
-func namedBy(rows []Row) map[proto.NodeName]bool {
-	named := make(map[proto.NodeName]bool)
-	for _, r := range rows {
-		if r.Owner != "" {
-			named[r.Owner] = true
-		}
-		for _, f := range r.Followers {
-			named[f] = true
-		}
-	}
-	return named
+	return &Table{Head: next, rows: t.rows, named: t.named, text: t.text, print: t.print}
 }
 
 // addresses keeps those of named nodes; of two for a node the newer counts.
-func addresses(named map[proto.NodeName]bool, old, fresh []Address) []Address {
+func addresses(named census, old, fresh []Address) []Address {
 	at := make(map[proto.NodeName]string)
 	for _, list := range [][]Address{old, fresh} {
 		for _, a := range list {
-			if named[a.Name] {
+			if named.names(a.Name) {
 				at[a.Name] = a.Link
 			}
 		}
@@ -112,9 +100,9 @@ func addresses(named map[proto.NodeName]bool, old, fresh []Address) []Address {
 
 // forgotten keeps those who are still named: once their partitions have other owners there is nothing
 // left to forget.
-func forgotten(named map[proto.NodeName]bool, old, fresh []proto.NodeName) (kept []proto.NodeName) {
+func forgotten(named census, old, fresh []proto.NodeName) (kept []proto.NodeName) {
 	for _, name := range slices.Concat(old, fresh) {
-		if named[name] {
+		if named.names(name) {
 			kept = append(kept, name)
 		}
 	}

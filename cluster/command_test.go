@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -133,6 +134,9 @@ func checkExecuted(t *rapid.T, old *Table, c *Command, next *Table) {
 	if next.Version != old.Version+1 || next.Instance != old.Instance || !slices.Equal(next.Voters, old.Voters) {
 		t.Fatalf("%+v led to %+v", c, next.Head)
 	}
+	if anew := NewTable(next.Head, next.rows); anew.print != next.print || !maps.Equal(anew.named, next.named) {
+		t.Fatalf("%+v led to fingerprint %x and %v, but the rows give %x and %v", c, next.print, next.named, anew.print, anew.named)
+	}
 	changed := make(map[proto.Partition]Row)
 	for _, x := range c.Changes {
 		changed[x.Partition] = x.Row
@@ -192,9 +196,15 @@ func TestExecuteFirst(t *testing.T) {
 		t.Errorf("a founding gives %+v, %v", first, err)
 	}
 	for what, do := range map[string]func() (*Table, error){
-		"a second founding":             func() (*Table, error) { return table.Execute(found, 2) },
-		"a founding of another term":    func() (*Table, error) { return none.Execute(found, 3) },
-		"a change without a table":      func() (*Table, error) { return none.Execute(&Command{Term: 2}, 2) },
+		"a second founding":          func() (*Table, error) { return table.Execute(found, 2) },
+		"a founding of another term": func() (*Table, error) { return none.Execute(found, 3) },
+		"a change without a table":   func() (*Table, error) { return none.Execute(&Command{Term: 2}, 2) },
+		"a move of no partition": func() (*Table, error) {
+			return table.Execute(&Command{Term: 2, Moves: []plan.Move{{Partition: 6, To: nameA, State: plan.Learning}}}, 2)
+		},
+		"a move in no state": func() (*Table, error) {
+			return table.Execute(&Command{Term: 2, Moves: []plan.Move{{Partition: 5, To: nameA}}}, 2)
+		},
 		"a change of another raft term": func() (*Table, error) { return table.Execute(&Command{Term: 2}, math.MaxUint64) },
 	} {
 		if next, err := do(); !errors.Is(err, ErrRefused) || next != nil {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,9 +30,6 @@ const (
 
 	// caughtUp is how many raft entries a learner may lack to be given its vote.
 	caughtUp = 64
-
-	// maxChanges bounds the rows of one command, so that an entry stays small.
-	maxChanges = 4096
 )
 
 // Errors of Forget.
@@ -58,7 +56,13 @@ type lead struct {
 	ring    *Ring            // of the shards in reach when that was last needed
 	looked  time.Time        // when the Table was last looked through
 	due     bool             // something happened since then
+	hurry   bool             // a command can be made of what came: the Table should be looked through as soon as none is under way
 	asked   int              // how many of forgets are in the command under way
+
+	failover failover
+	wishes   wishes
+	moving   moving
+	news     news
 }
 
 // pending is an order that is under way, or the wait behind one that failed.
@@ -74,7 +78,7 @@ func (p *pending) free(now time.Time) bool { return !now.Before(p.until) }
 func (k *Keeper) Coordinating() bool { return k.reg.Term != 0 }
 
 func (k *Keeper) changeLead(now time.Time, was *Status) {
-	k.lead = lead{since: now, due: true}
+	k.lead = lead{since: now, due: true, failover: newFailover(), wishes: make(wishes), moving: newMoving()}
 	if was.Term != 0 {
 		k.leader = leader{node: k.cfg.Self, generation: was.Founding.Generation, term: was.Term, at: now}
 	}
@@ -97,32 +101,123 @@ func (k *Keeper) coordinate(now time.Time) {
 	if k.reg.Term == 0 || k.reg.Table == nil || k.table.Mark() != k.reg.Table.Mark() {
 		return
 	}
-	if !k.lead.due && now.Sub(k.lead.looked) < lookEvery {
-		return // most calls are about frames that change nothing
+	wake := k.Wake(k.lead.looked)
+	due := k.lead.due || !wake.IsZero() && !now.Before(wake) || now.Sub(k.lead.looked) >= lookEvery // else it is about a frame that changes nothing
+	if due {
+		k.lead.due, k.lead.looked = false, now
+		k.watchShards(now)
 	}
-	k.lead.due, k.lead.looked = false, now
-	if k.lead.change.free(now) {
+	if (due || k.lead.hurry) && k.lead.change.free(now) {
 		k.propose(now)
 	}
-	if k.lead.voters.free(now) {
+	if due && k.lead.voters.free(now) {
 		k.chooseVoters(now)
 	}
 }
 
+// propose decides on one command: what begins anew, who succeeds whom, what owners wish, what is moved.
 func (k *Keeper) propose(now time.Time) {
-	t := k.table
-	verdict := func(name proto.NodeName) plan.Verdict { return k.verdict(now, name) }
-	changes := plan.Decide(t.Founding().Generation, t.rows, remember(verdict), k.inReach())
-	c := &Command{Term: k.reg.Term, Changes: changes[:min(len(changes), maxChanges)], Forget: slices.Clone(k.lead.forgets)}
-	c.Addresses = k.missingAddresses(c.Changes)
+	k.lead.hurry = false
+	d := k.draft(now)
+	k.beginAnew(d)
+	k.succeed(now, d)
+	k.grant(now, d)
+	k.move(now, d)
+	c := d.command
+	c.Forget = slices.Clone(k.lead.forgets)
+	c.Settings = k.otherSettings()
+	c.Addresses = k.missingAddresses(c)
 	if c.Empty() {
 		return
 	}
-	if len(changes) > 0 {
-		k.log.Info("partitions given to new owners", zap.Int("partitions", len(changes)), zap.Uint64("version", t.Version+1))
-	}
 	k.lead.asked = len(c.Forget)
 	k.lead.change = pending{k.order(Order{Kind: OrderPropose, Command: c}), now.Add(orderPatience)}
+}
+
+// draft is a command in the making.
+type draft struct {
+	table   *Table
+	scene   *plan.Scene
+	command *Command
+	changed map[proto.Partition]bool // whose row the command changes: at most once
+}
+
+func (k *Keeper) draft(now time.Time) *draft {
+	verdict := remember(func(name proto.NodeName) plan.Verdict { return k.verdict(now, name) })
+	d := &draft{table: k.table, command: &Command{Term: k.reg.Term}, changed: make(map[proto.Partition]bool)}
+	d.scene = &plan.Scene{
+		Generation: k.table.Founding().Generation,
+		Followers:  int(k.table.Settings.Followers),
+		Verdict:    verdict,
+		Missed:     func(name proto.NodeName) bool { return verdict(name) != plan.Lives || k.missed(name) },
+		Fit:        func(name proto.NodeName) bool { return k.reaches(name) && verdict(name) == plan.Lives },
+		Wanted:     k.wanted(verdict),
+	}
+	if w := d.scene.Wanted; w != nil {
+		d.scene.Followers = min(d.scene.Followers, len(w.Runs)-1)
+	}
+	return d
+}
+
+// change adds a row to the command. The partition's move was the old owner's.
+func (d *draft) change(c plan.Change) {
+	d.command.Changes = append(d.command.Changes, c)
+	d.changed[c.Partition] = true
+	if m := d.table.Move(c.Partition); m.State != 0 && c.Row.Owner != d.table.rows[c.Partition].Owner {
+		d.end(c.Partition)
+	}
+}
+
+// end says that the partition's move is over, whatever else the command says of it so far. If the target
+// is not in sync, that is a new term.
+func (d *draft) end(p proto.Partition) {
+	d.command.Moves = slices.DeleteFunc(d.command.Moves, func(m plan.Move) bool { return m.Partition == p })
+	if slices.Contains(d.command.Ended, p) {
+		return
+	}
+	d.command.Ended = append(d.command.Ended, p)
+	row := &d.table.rows[p]
+	if !d.changed[p] && row.Owner != "" && !slices.Contains(row.Followers, d.table.Move(p).To) {
+		d.change(plan.Change{Partition: p, Replaces: row.Term, Row: plan.Again(row, d.scene)})
+	}
+}
+
+// beginAnew has partitions begin anew all of whose copies are proved dead, or that have never had any.
+func (k *Keeper) beginAnew(d *draft) {
+	t := d.table
+	proved := t.named[""].owned > 0
+	for name := range t.named {
+		proved = proved || d.scene.Verdict(name) == plan.Proved
+	}
+	if !proved {
+		return
+	}
+	changes := plan.Decide(d.scene.Generation, t.rows, d.scene.Verdict, k.inReach())
+	lost := make(map[proto.NodeName]bool)
+	for _, c := range changes {
+		c.Row = plan.Begun(c.Partition, c.Row, d.scene)
+		d.change(c)
+		row := &t.rows[c.Partition]
+		for _, name := range append([]proto.NodeName{row.Owner}, row.Followers...) {
+			lost[name] = true
+		}
+	}
+	if delete(lost, ""); len(lost) > 0 {
+		names := slices.Sorted(maps.Keys(lost))
+		k.log.Error("rooms are lost: every copy is dead", zap.Int("partitions", len(changes)), zap.Strings("nodes", texts(names)))
+	}
+}
+
+// otherSettings are the Table's with as many followers as this node is configured to have, nil if they say
+// that already.
+func (k *Keeper) otherSettings() *plan.Settings {
+	s := k.table.Settings
+	if f := k.cfg.Followers; f < 0 || int(s.Followers) == f {
+		return nil
+	}
+	k.log.Info("the number of followers changes", zap.Uint8("from", s.Followers), zap.Int("to", k.cfg.Followers))
+	s.Followers = uint8(k.cfg.Followers)
+	return &s
 }
 
 // inReach places partitions on the shards that this node has a link to, and on itself. The Ring may want
@@ -156,14 +251,18 @@ func remember(f func(proto.NodeName) plan.Verdict) func(proto.NodeName) plan.Ver
 
 // missingAddresses are those of nodes that the Table names, or will, and whose address it lacks or
 // has wrong.
-func (k *Keeper) missingAddresses(changes []plan.Change) (list []Address) {
-	named := namedBy(k.table.rows)
-	for _, c := range changes {
-		named[c.Row.Owner] = true
+func (k *Keeper) missingAddresses(c *Command) (list []Address) {
+	news := make(map[proto.NodeName]bool)
+	for i := range c.Changes {
+		row := &c.Changes[i].Row
+		news[row.Owner] = true
+		for _, f := range row.Followers {
+			news[f] = true
+		}
 	}
 	for i := range k.view.nodes {
 		n := &k.view.nodes[i]
-		if link := n.Addresses.Link; named[n.Name] && link != "" && k.table.Address(n.Name) != link {
+		if link := n.Addresses.Link; link != "" && (news[n.Name] || k.table.named.names(n.Name)) && k.table.Address(n.Name) != link {
 			list = append(list, Address{n.Name, link})
 		}
 	}
@@ -265,12 +364,15 @@ func (k *Keeper) Forget(now time.Time, name string) (proto.NodeName, error) {
 func (k *Keeper) resolve(now time.Time, name string) (proto.NodeName, error) {
 	var living proto.NodeName
 	var dead []proto.NodeName
-	named := namedBy(k.table.rows)
+	known := make(map[proto.NodeName]bool)
+	for name := range k.table.named {
+		known[name] = true
+	}
 	for i := range k.view.nodes {
-		named[k.view.nodes[i].Name] = true
+		known[k.view.nodes[i].Name] = true
 	}
 	var runs []proto.NodeName
-	for run := range named {
+	for run := range known {
 		if string(run) == name || string(run.ID()) == name {
 			runs = append(runs, run)
 		}

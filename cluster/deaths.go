@@ -133,7 +133,10 @@ func (d *deaths) forget(t *Table) {
 	if len(d.quiet)+len(d.own)+len(d.proved) < maxDeaths/4 {
 		return
 	}
-	named := namedBy(t.rows)
+	named := make(map[proto.NodeName]bool)
+	for name := range t.named {
+		named[name] = true
+	}
 	for _, name := range t.Voters {
 		named[name] = true
 	}

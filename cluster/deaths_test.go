@@ -29,6 +29,7 @@ func newDesk(t *testing.T, rules Break, nodes ...Node) *desk {
 	d := &desk{t: t, now: time.Unix(1_000, 0), nodes: nodes}
 	d.k = NewKeeper(KeeperConfig{Self: self.Name, Role: self.Role, Partitions: testPartitions, Break: rules})
 	head := Head{Instance: inst, Version: 1, Settings: plan.DefaultSettings(), Voters: []proto.NodeName{self.Name}}
+	head.Settings.Followers = 0 // as its config says
 	for i := range nodes {
 		nodes[i].Instance = inst
 		head.Addresses = append(head.Addresses, Address{nodes[i].Name, nodes[i].Addresses.Link})
@@ -417,7 +418,8 @@ func TestProbes(t *testing.T) {
 	}
 }
 
-// TestEndsOfShards runs whole clusters: how a shard ends, and how soon its partitions live elsewhere.
+// TestEndsOfShards runs whole clusters without followers: how a shard ends, and how soon its partitions
+// begin anew elsewhere.
 func TestEndsOfShards(t *testing.T) {
 	never := time.Duration(0)
 	for name, c := range map[string]struct {
@@ -436,7 +438,7 @@ func TestEndsOfShards(t *testing.T) {
 		"vanishes, comes back":          {3, 0, func(l *lab, n *labNode) { l.vanish(n); n.hidden = false; l.start(n.name.ID(), n.role) }, 4 * time.Second},
 	} {
 		l := newLab(t, 1)
-		l.rules = c.rules
+		l.rules, l.followers = c.rules, 0
 		s := l.shards(c.shards)
 		last := s[len(s)-1]
 		if last == l.leader() {
@@ -479,7 +481,7 @@ func TestRuleR9IsSeen(t *testing.T) {
 				seen = caught.failed
 			}()
 			l := newLab(caught, 1)
-			l.rules = rules
+			l.rules, l.followers = rules, 0
 			s := l.shards(3)
 			other := s[0]
 			if other == l.leader() {

@@ -20,12 +20,22 @@
 // The coordinator is the node that leads the Register, from its barrier on: then it knows everything
 // that was committed before it. It decides on the Table that its own register has applied, one command
 // at a time, and a command names the raft term and the row terms that it replaces, so that one that comes
-// late changes nothing (rule R10). What to decide is package cluster/plan's: owners, and who votes.
+// late changes nothing (rule R10). What to decide is package cluster/plan's: who owns and who follows, what
+// is moved, and who votes. In one command goes all that is due: as nothing waits for a clock, commands are
+// small while little happens, and while much does each takes what came during the last one.
+//
+//	a  Wish add s3, ready s4     a owns partitions and asks for other rows
+//	l  Promise 17 t5, 18 t9      l leads; the owner of 17 and 18 is lost, and f follows them
+//	f  Promised 17 t5, 18 t9     it takes nothing below these terms any more: now it can be the owner (rule R2)
+//
+// Where copies should be takes up to half a second to work out. The coordinator hands that out (Keeper.Job),
+// and plans nothing while it waits. It moves partitions, a few at a time, while no shard comes or goes.
 //
 // # Proof and silence
 //
-// A shard that is merely silent keeps all that it owns, because on its side of a split it may be at work.
-// Partitions begin anew elsewhere only where the death of their owner is proved (rule R9): it said
+// A silent owner is succeeded by a follower that lives, which has promised to hear it no more. Where none
+// does, a shard that is merely silent keeps all that it has, because on its side of a split it may be at
+// work. Partitions begin anew elsewhere only where the death of all copies is proved (rule R9): a node said
 // goodbye; a later run of it answers at its address; two nodes saw its link break and its port closed; or
 // an operator said so (Forget). Gossip's verdict proves nothing. Silence is noticed by links: none for
 // 1.5 s, or for 1 s when gossip too calls the node dead; it costs a voter its seat, which is given to
@@ -49,8 +59,8 @@
 //
 // Read node.go, view.go, ring.go, table.go and command.go for the values, and wire.go for their bytes;
 // register.go and local.go for what keeps the Table; keeper.go, then deaths.go and fate.go (who is
-// dead), coordinator.go (what is decided) and founding.go (how it begins), for what happens, and notice.go
-// for what is said of it; cluster.go for the goroutine around it; membership.go for who is there, with
-// gossip.go, metadata.go, seeds.go, transport.go and gossiplog.go for memberlist; document.go for what
-// operators see.
+// dead), coordinator.go (what is decided) with failover.go, wishes.go and moves.go, and founding.go (how it
+// begins), for what happens, and notice.go for what is said of it; cluster.go for the goroutine around it;
+// membership.go for who is there, with gossip.go, metadata.go, seeds.go, transport.go and gossiplog.go for
+// memberlist; document.go for what operators see.
 package cluster

@@ -44,7 +44,7 @@ type RingRow struct {
 	Wanted    string   `json:"wanted"`
 }
 
-// RingMove is a planned hand-off.
+// RingMove is a planned hand-off, or a copy that is made: from is "" then.
 type RingMove struct {
 	Partition int    `json:"partition"`
 	From      string `json:"from"`
@@ -58,7 +58,7 @@ type RingMove struct {
 func Describe(cluster string, partitions int, view *View, ring *Ring, table *Table, leader proto.NodeName, withTable bool) RingDocument {
 	d := RingDocument{
 		Cluster:    cluster,
-		Settled:    Settled(view, table),
+		Settled:    Settled(view, ring, table),
 		SingleCopy: SingleCopy(view, table),
 		Voters:     []string{},
 		Nodes:      make([]RingNode, 0, len(view.nodes)),
@@ -78,7 +78,7 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 		d.Fingerprint = table.Fingerprint()
 		d.Version = table.Version
 	}
-	owned, following := count(rows)
+	named := count(rows)
 	for _, n := range withUnseen(view, table) {
 		d.Nodes = append(d.Nodes, RingNode{
 			ID:          string(n.ID()),
@@ -87,8 +87,8 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 			State:       n.State.String(),
 			Zone:        n.Zone,
 			Addresses:   n.Addresses,
-			Owned:       owned[n.Name],
-			Following:   following[n.Name],
+			Owned:       named[n.Name].owned,
+			Following:   named[n.Name].following,
 		})
 	}
 	if withTable {
@@ -104,8 +104,8 @@ func withUnseen(view *View, table *Table) []Node {
 		return view.nodes
 	}
 	nodes := slices.Clone(view.nodes)
-	for name := range namedBy(table.rows) {
-		if _, seen := view.Node(name); !seen {
+	for name := range table.named {
+		if _, seen := view.Node(name); !seen && name != "" {
 			nodes = append(nodes, Node{Name: name, Role: proto.RoleShard, State: Dead, Addresses: Addresses{Link: table.Address(name)}})
 		}
 	}
@@ -131,21 +131,12 @@ func ringRows(rows []Row, ring *Ring) []RingRow {
 	return all
 }
 
-func count(rows []Row) (owned, following map[proto.NodeName]int) {
-	owned, following = make(map[proto.NodeName]int), make(map[proto.NodeName]int)
-	for _, r := range rows {
-		owned[r.Owner]++
-		for _, f := range r.Followers {
-			following[f]++
-		}
-	}
-	return owned, following
-}
-
-// Settled reports whether every partition has a living owner, no node is suspect, and no move is
-// under way.
-func Settled(view *View, table *Table) bool {
-	if table == nil || len(table.Moves) > 0 {
+// Settled reports whether every partition has a living owner, where the Ring wants it, and as many living
+// followers as it should have while so many shards are there; and no node is suspect, and no move under
+// way. Whether a follower is where it should be, only the coordinator knows: it has begun to move it, or
+// is about to.
+func Settled(view *View, ring *Ring, table *Table) bool {
+	if table == nil || len(table.Moves) > 0 || len(ring.wanted) != len(table.rows) {
 		return false
 	}
 	for i := range view.nodes {
@@ -153,9 +144,19 @@ func Settled(view *View, table *Table) bool {
 			return false
 		}
 	}
-	owned, _ := count(table.rows)
-	for owner := range owned {
-		if view.State(owner) == Dead { // also "": nobody has that name
+	for name := range table.named {
+		switch view.State(name) {
+		case Dead: // also "": nobody has that name
+			return false
+		case Draining:
+			if len(ring.shards) > 1 && !slices.Contains(ring.shards, name) {
+				return false // there are others to have its copies
+			}
+		}
+	}
+	followers := min(int(table.Settings.Followers), len(ring.shards)-1)
+	for p := range table.rows {
+		if row := &table.rows[p]; row.Owner != ring.Wanted(proto.Partition(p)) || len(row.Followers) < followers {
 			return false
 		}
 	}

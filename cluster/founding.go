@@ -103,7 +103,7 @@ func (k *Keeper) gather(now time.Time) {
 	if a.order != 0 {
 		return
 	}
-	all := true
+	all := k.placeFirst()
 	ask := now.Sub(a.said) >= attemptFor/4
 	frame := AppendFound(nil, a.founding, a.shards)
 	for _, to := range a.shards {
@@ -126,32 +126,65 @@ func (k *Keeper) gather(now time.Time) {
 	a.order = k.order(Order{Kind: OrderFound, Founding: a.founding, Command: &Command{Found: t}})
 }
 
+// placeFirst reports whether it is known where the first Table's followers should be.
+func (k *Keeper) placeFirst() bool {
+	s := k.settings()
+	return s.Followers == 0 || s.Check() != nil || k.wantedOf(k.firstRing().shards) != nil
+}
+
+// firstRing is that of the shards that this node reaches: on others it cannot count.
+func (k *Keeper) firstRing() *Ring { return k.ringOf(k.reaches, k.ring) }
+
 // firstTable is what the founding begins with: along the Ring, or with the owners that live.
 func (k *Keeper) firstTable(now time.Time, a *attempt) *Table {
 	generation := a.founding.Generation
-	head := Head{Instance: a.founding.Instance, Version: uint64(generation)<<32 | 1, Settings: plan.DefaultSettings()}
+	head := Head{Instance: a.founding.Instance, Version: uint64(generation)<<32 | 1, Settings: k.settings()}
 	rows := make([]Row, k.cfg.Partitions)
-	lives := k.reaches // whom this node does not reach it cannot count on
-	wanted := k.ringOf(lives, k.ring).Wanted
+	ring := k.firstRing()
 	if k.table != nil {
-		head.Settings = k.table.Settings
 		head.Version = uint64(proto.Term(k.table.Version).In(generation))
-		rows = plan.Recover(generation, [][]Row{k.table.rows}, lives, wanted)
+		rows = plan.Recover(generation, [][]Row{k.table.rows}, k.reaches, ring.Wanted)
 	} else {
 		verdict := func(name proto.NodeName) plan.Verdict { return k.verdict(now, name) }
-		first, err := plan.Apply(rows, plan.Decide(generation, rows, verdict, wanted))
-		if err != nil {
-			panic("cluster: the first table does not apply: " + err.Error())
+		for _, c := range plan.Decide(generation, rows, verdict, ring.Wanted) {
+			rows[c.Partition] = c.Row
 		}
-		rows = first
 	}
-	named := namedBy(rows)
+	k.reportLost(rows)
+	k.followFirst(rows, ring)
+	named := count(rows)
 	for i := range k.view.nodes {
-		if n := &k.view.nodes[i]; named[n.Name] && n.Addresses.Link != "" {
+		if n := &k.view.nodes[i]; named.names(n.Name) && n.Addresses.Link != "" {
 			head.Addresses = append(head.Addresses, Address{n.Name, n.Addresses.Link})
 		}
 	}
 	return NewTable(head, rows)
+}
+
+// followFirst gives rows that begin anew their followers.
+func (k *Keeper) followFirst(rows []Row, ring *Ring) {
+	scene := &plan.Scene{Fit: k.reaches, Followers: int(k.settings().Followers)}
+	if scene.Followers > 0 {
+		scene.Wanted = k.wantedOf(ring.shards)
+	}
+	for p := range rows {
+		if row := &rows[p]; row.Owner != "" && row.Since == row.Term {
+			*row = plan.Begun(proto.Partition(p), *row, scene)
+		}
+	}
+}
+
+// reportLost logs how many partitions a recovery has begin anew.
+func (k *Keeper) reportLost(rows []Row) {
+	lost := 0
+	for p := range rows {
+		if k.table != nil && k.table.rows[p].Owner != "" && rows[p].Since == rows[p].Term {
+			lost++
+		}
+	}
+	if lost > 0 {
+		k.log.Error("rooms are lost: their owner is not here, and the cluster is founded anew", zap.Int("partitions", lost))
+	}
 }
 
 // ringOf is the Ring of the nodes that live. The Ring of the View still has those that are merely

@@ -41,6 +41,15 @@ type KeeperConfig struct {
 	// Seeded says that there are other nodes to join: they may know a cluster.
 	Seeded bool
 
+	// Followers is how many copies beside the owner's the partitions of a cluster should have that
+	// this node leads, 0 or 1 (more is taken for 1). If negative, it has no opinion: as the Table says,
+	// or 1 in a new cluster. Routers never have one.
+	Followers int
+
+	// MaxMoves is how many partitions are moved at a time, refills included. If zero, 32; if negative,
+	// none is.
+	MaxMoves int
+
 	// Random is where a new instance is drawn from. If nil, crypto/rand.
 	Random io.Reader
 
@@ -66,6 +75,13 @@ func (c KeeperConfig) withDefaults() KeeperConfig {
 		c.Partitions = proto.Partitions
 	}
 	c.Expect = max(c.Expect, 1)
+	c.Followers = min(c.Followers, plan.MaxFollowers)
+	if c.Role != proto.RoleShard {
+		c.Followers = -1
+	}
+	if c.MaxMoves == 0 {
+		c.MaxMoves = 32
+	}
 	if c.Random == nil {
 		c.Random = rand.Reader
 	}
@@ -114,6 +130,7 @@ type Keeper struct {
 	attempt *attempt
 	bond    bond
 
+	places     places
 	foundAgain time.Time // not before then, because the register could not
 
 	announced time.Time
@@ -203,7 +220,17 @@ func (k *Keeper) Leader(now time.Time) proto.NodeName {
 
 // Stance returns where this node stands towards the register.
 func (k *Keeper) Stance(now time.Time) Stance {
-	return Stance{Founding: k.Founding(), Leader: k.Leader(now), Leading: k.reg.Term != 0, Relieved: k.relieved()}
+	return Stance{Founding: k.Founding(), Leader: k.Leader(now), Leading: k.reg.Term != 0, Relieved: k.relieved(), Free: k.free()}
+}
+
+// free reports whether nothing of the Table is here or on its way, or nobody else is there to take it.
+func (k *Keeper) free() bool {
+	if k.cfg.Role != proto.RoleShard || k.table == nil || !k.table.Names(k.cfg.Self) {
+		return true
+	}
+	return !slices.ContainsFunc(k.view.nodes, func(n Node) bool {
+		return n.Name != k.cfg.Self && n.LiveShard() && n.State != Draining && n.Instance == k.Instance()
+	})
 }
 
 // relieved reports whether the register can do without this node: it has no part in it, or nobody
@@ -346,7 +373,7 @@ func (k *Keeper) LinkDown(now time.Time, to proto.NodeName, end LinkEnd) {
 	k.Tick(now)
 }
 
-// Frame is told that a frame about the Table came from a linked node. It fails when the body cannot
+// Frame is told that a frame about the Table came from a linked node, or from this one. It fails when the body cannot
 // be parsed or its sender is set up for another number of partitions; what is merely not wanted is
 // dropped.
 func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, body []byte) error {
@@ -366,6 +393,10 @@ func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, 
 		err = k.onFound(now, from, body)
 	case proto.FrameAgree:
 		err = k.onAgree(now, from, body)
+	case proto.FramePromised:
+		err = k.onPromised(from, body)
+	case proto.FrameWish:
+		err = k.onWish(now, from, body)
 	default:
 		err = errors.New("not about the table")
 	}
@@ -387,6 +418,15 @@ func (k *Keeper) NeedTable(now time.Time, p proto.Partition, term proto.Term) {
 	}
 }
 
+// Wake returns when Tick should be called, though nothing may have happened until then; zero if it is
+// enough to call it as always.
+func (k *Keeper) Wake(now time.Time) time.Time {
+	if k.reg.Term == 0 {
+		return time.Time{}
+	}
+	return k.lead.failover.wake(now)
+}
+
 // Tick does what is due. It is called at least every 100 ms.
 func (k *Keeper) Tick(now time.Time) {
 	k.giveUp(now)
@@ -397,6 +437,7 @@ func (k *Keeper) Tick(now time.Time) {
 	k.askAgain(now)
 	k.reportTwins(now)
 	k.reportLeader(now)
+	k.reportWishes(now)
 	if now.Sub(k.announced) >= announceEvery {
 		k.announced = now
 		k.sendAll(k.Announce())
@@ -446,10 +487,14 @@ func (k *Keeper) look(now time.Time) {
 
 // settings are the Table's, or those that a new cluster will have.
 func (k *Keeper) settings() plan.Settings {
-	if k.table == nil {
-		return plan.DefaultSettings()
+	if k.table != nil {
+		return k.table.Settings
 	}
-	return k.table.Settings
+	s := plan.DefaultSettings()
+	if k.cfg.Followers >= 0 {
+		s.Followers = uint8(k.cfg.Followers)
+	}
+	return s
 }
 
 // noteHolders remembers which run voted last under each voter's name: membership forgets the dead.

@@ -33,7 +33,7 @@ type book struct {
 	term     uint64 // the highest that anybody led in
 	leader   *labNode
 	electAt  time.Time // zero while somebody leads, or nobody can
-	limbo    []func()  // entries that a leader wrote down and could not commit: a later one may
+	limbo    []entry   // that the leader wrote down and could not commit: the next one may
 }
 
 // page is the state behind one committed entry.
@@ -41,6 +41,9 @@ type page struct {
 	table   *Table
 	servers []plan.Server
 }
+
+// entry returns the page that it leads to when all before it is committed.
+type entry func() (page, error)
 
 // bookmark is a node's share in a book. It outlives the process if its disk does.
 type bookmark struct {
@@ -191,14 +194,21 @@ func (p *paper) crown(b *book, n *labNode) {
 	}
 	b.term++
 	b.leader, b.electAt = n, time.Time{}
-	// What another wrote down and could not commit may be in this one's log: then it is committed
-	// now, before the barrier, from the first to some.
-	for _, entry := range b.limbo[:p.lab.rnd.Intn(len(b.limbo)+1)] {
-		entry()
-	}
-	b.limbo = nil
 	n.log.has, n.log.seen = len(b.pages), len(b.pages)
 	n.reign = reign{term: b.term, ready: p.lab.now.Add(time.Duration(10+p.lab.rnd.Intn(60)) * time.Millisecond)}
+	// What another wrote down and could not commit may be in this one's log: then it is committed
+	// now, before the barrier, from the first to some.
+	limbo := b.limbo[:p.lab.rnd.Intn(len(b.limbo)+1)]
+	b.limbo = nil
+	for _, e := range limbo {
+		if next, err := e(); err == nil && !p.write(b, n, next) {
+			break
+		}
+	}
+	if !slices.Contains(voters(b.last().servers), n.log.voter) {
+		b.leader = nil // one of them took its vote: who commits that steps down
+		p.depose(n)
+	}
 }
 
 // replicate lets those whom the leader reaches follow it. A server that has no log begins one.
@@ -338,12 +348,9 @@ func (p *paper) propose(n *labNode, o Order, act func(func()), done func(error))
 		case p.write(b, n, next):
 			answer(nil)
 		case n.reign.term == term:
-			b.limbo = append(b.limbo, func() {
-				if next, err := b.carryOut(p, o, term); err == nil {
-					b.pages = append(b.pages, next)
-					p.lab.checkPage(b)
-				}
-			})
+			if b.term == term { // else another leads already, with a log that this entry is not in
+				b.limbo = append(b.limbo, func() (page, error) { return b.carryOut(p, o, term) })
+			}
 			n.reign.waiting = append(n.reign.waiting, answer)
 		default:
 			answer(ErrNotLeading)

@@ -28,7 +28,7 @@ func NewRing(view *View, instance proto.Instance, settings plan.Settings, partit
 	case previous != nil && len(previous.wanted) == partitions && previous.settings == settings && slices.Equal(r.ids, previous.ids):
 		r.wanted = previous.wanted
 	case settings.Check() == nil:
-		r.wanted = plan.Place(settings, r.ids, partitions)
+		r.wanted = plan.Owners(settings, r.ids, partitions)
 	}
 	return r
 }

@@ -36,9 +36,11 @@ import (
 //	Found     instance(16) generation(4) shards(2) shards×{name}
 //	Agree     instance(16) generation(4)
 //
-//	head        instance(16) version(8) placement(2) replication(2) load(2) voters(2) voters×{name}
+//	head        instance(16) version(8) settings voters(2) voters×{name}
 //	            moves(2) moves×{partition(2) state(1) from to} addresses(2) addresses×{name link}
-//	            forgotten(2) forgotten×{name}; name, from, to and link are size(1) and as many bytes
+//	            forgotten(2) forgotten×{name}; name, from, to and link are size(1) and as many bytes;
+//	            from is empty in a refill
+//	settings    placement(2) replication(2) load(2) followers(1)
 //	dictionary  nodes(2) nodes×{name}
 //	row         owner(2) term(8) since(8) followers(1) followers×{node(2)}; a node is its place in the dictionary from 1, no owner is 0
 //
@@ -48,7 +50,7 @@ import (
 //
 //	Command   term(8) kind(1), then for kind 1 a Table's layout, for kind 2
 //	          dictionary changes(2) changes×{partition(2) replaces(8) row} addresses forgotten moves
-//	          ended(2) ended×{partition(2)} settings(1) settings×{placement(2) replication(2) load(2)}
+//	          ended(2) ended×{partition(2)} changed(1) changed×{settings}; changed is 0 or 1
 
 // Errors of the parsers: the sender does not speak this protocol.
 var (
@@ -99,6 +101,8 @@ func (r *reader) table() *Table {
 	case r.err != nil:
 	case head.Instance.IsZero() || head.Version == 0:
 		r.fail(errors.New("no instance or version"))
+	case !fit(head.Moves, len(rows)):
+		r.fail(errors.New("moves that do not fit the rows"))
 	case t.print != print:
 		r.fail(fmt.Errorf("fingerprint %016x, but the rows give %016x", print, t.print))
 	}
@@ -339,7 +343,7 @@ func appendHead(b []byte, h *Head) []byte {
 func appendSettings(b []byte, s plan.Settings) []byte {
 	b = binary.BigEndian.AppendUint16(b, s.Placement)
 	b = binary.BigEndian.AppendUint16(b, s.Replication)
-	return binary.BigEndian.AppendUint16(b, s.Load)
+	return append(binary.BigEndian.AppendUint16(b, s.Load), s.Followers)
 }
 
 func appendNames(b []byte, names []proto.NodeName) []byte {
@@ -519,6 +523,14 @@ func (r *reader) name() proto.NodeName {
 	return name
 }
 
+func (r *reader) noneOrName() proto.NodeName {
+	if len(r.b) > 0 && r.b[0] == 0 {
+		r.u8()
+		return ""
+	}
+	return r.name()
+}
+
 func (r *reader) founding() proto.Founding {
 	return proto.Founding{Instance: r.instance(), Generation: r.u32()}
 }
@@ -531,7 +543,7 @@ func (r *reader) head() Head {
 }
 
 func (r *reader) settings() plan.Settings {
-	return plan.Settings{Placement: r.u16(), Replication: r.u16(), Load: r.u16()}
+	return plan.Settings{Placement: r.u16(), Replication: r.u16(), Load: r.u16(), Followers: r.u8()}
 }
 
 func (r *reader) addresses() []Address {
@@ -545,7 +557,7 @@ func (r *reader) addresses() []Address {
 func (r *reader) moves() []plan.Move {
 	list := make([]plan.Move, r.count(5))
 	for i := range list {
-		list[i] = plan.Move{Partition: proto.Partition(r.u16()), State: plan.MoveState(r.u8()), From: r.name(), To: r.name()}
+		list[i] = plan.Move{Partition: proto.Partition(r.u16()), State: plan.MoveState(r.u8()), From: r.noneOrName(), To: r.name()}
 	}
 	return list
 }

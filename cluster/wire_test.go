@@ -54,7 +54,7 @@ func exampleTables() (old, next *Table) {
 		Version:   7,
 		Settings:  plan.DefaultSettings(),
 		Voters:    []proto.NodeName{nameA},
-		Moves:     []plan.Move{{Partition: 2, From: nameA, To: nameB, State: plan.Learning}},
+		Moves:     []plan.Move{{Partition: 0, To: nameB, State: plan.Learning}, {Partition: 2, From: nameA, To: nameB, State: plan.Freezing}},
 		Addresses: []Address{{nameA, "10.0.0.1:7400"}, {nameB, "10.0.0.2:7400"}},
 	}
 	old = NewTable(head, []Row{
@@ -74,7 +74,7 @@ func exampleTables() (old, next *Table) {
 }
 
 func exampleCommand() *Command {
-	settings := plan.Settings{Placement: 1, Replication: 200, Load: 150}
+	settings := plan.Settings{Placement: 1, Replication: 200, Load: 150, Followers: 1}
 	return &Command{
 		Term: 5,
 		Changes: []plan.Change{
@@ -213,7 +213,7 @@ func TestWholeTableFitsInAFrame(t *testing.T) {
 		rows[p] = Row{Owner: id(p), Followers: []proto.NodeName{id(p + 1), id(p + 2)}, Term: 1 << 40}
 	}
 	head := Head{Instance: inst, Version: 1}
-	for name := range namedBy(rows) {
+	for name := range count(rows) {
 		head.Addresses = append(head.Addresses, Address{name, strings.Repeat("a", 255)})
 	}
 	frame := AppendTable(nil, NewTable(head, rows))

@@ -7,6 +7,8 @@
 // be told, and then frame.go, which opens with the protocol as a conversation.
 // The codecs stand behind it: publish.go (client to room), deliver.go (room to
 // client), attach.go (who hears what), control.go (everything about one
-// partition that needs no credit). PROTOCOL.md has the same for people who
-// write another implementation.
+// partition that needs no credit); then entry.go and replicate.go (owner to
+// follower: a partition's log, and copies of it) and wish.go (who asks the
+// coordinator for what, and what it asks first). PROTOCOL.md has the same for
+// people who write another implementation.
 package proto

@@ -25,12 +25,21 @@ import (
 //	s  Expect 17 t3 7   I have 6 of yours, send 7 and what follows again
 //	s  Hold 17 t3 9     cannot take 9 now, keep it; Go 17 t3 when I can
 //
-// Data frames (Publish, Attach, Attached, Detach, Deliver, Fetch, Fetched) use
-// credit and never pass each other on a link. Control frames need none, go
-// first, and must be right when they overtake.
+// Between the owner of a partition (o), its followers (f) and the coordinator (c):
+//
+//	o  Snapshot 17 t3 @40 {lobby 12…41}    to one that learns: so it was when 40 was applied
+//	o  Append 17 t3 behind 41 {42 43}      copy this
+//	f  Stored 17 t3 43                     I have all up to 43: commit, as far as I am concerned
+//	o  Wish 17 t3 drop f                   change my row: it does not answer
+//	c  Promise 17 t4                       its owner is gone: take nothing below t4
+//	f  Promised 17 t4                      so be it
+//
+// Data frames (Publish, Attach, Attached, Detach, Deliver, Fetch, Fetched,
+// Append, Snapshot) use credit and never pass each other on a link. Control
+// frames need none, go first, and must be right when they overtake.
 //
 // All integers are big-endian. A frame is length(4: what follows) type(1) body.
-// room is length(1) bytes.
+// room and node are length(1) bytes; entry is laid out at Entry.
 
 // FrameType is the first byte behind a frame's length. Numbers are never
 // reused.
@@ -51,6 +60,7 @@ const (
 	FrameGo      FrameType = 0x14 // partition(2) term(8): s → r
 	FrameMoved   FrameType = 0x15 // partition(2) term(8): s → r; not mine, term is what I know
 	FrameFenced  FrameType = 0x16 // partition(2) term(8): your term is old, I know this one
+	FrameStored  FrameType = 0x17 // partition(2) term(8) index(8) teaching(1) flags(1): f → o; all up to index is here; flags: 1 the copy is whole, 2 send again from behind index
 
 	FrameAttach   FrameType = 0x20 // partition(2) term(8) {room epoch(13) offset(8)}…: r → s; replayed above offset, then live; no epoch: live only
 	FrameAttached FrameType = 0x21 // partition(2) term(8) {room epoch(13) offset(8) first(8) status(1)}…: s → r; offset + 1 comes next
@@ -59,6 +69,8 @@ const (
 	FrameFetch    FrameType = 0x24 // partition(2) term(8) room epoch(13) after(8) upto(8): r → s; history in (after, upto]
 	FrameFetched  FrameType = 0x25 // partition(2) term(8) room epoch(13) after(8) last(1) {as in Deliver}…: s → r; the first message is after + 1
 	FrameMembers  FrameType = 0x27 // partition(2) term(8) {room count(4)}…: r → s
+	FrameAppend   FrameType = 0x28 // partition(2) term(8) prev(8) prevTerm(8) commit(8) entryTerm(8) {entry}…: o → f; entries behind prev, see Entry
+	FrameSnapshot FrameType = 0x29 // partition(2) term(8) index(8) teaching(1) flags(1) {entry}…: o → learner; as of index; flags: 1 the copy's first, 2 its last
 
 	FramePing    FrameType = 0x30 // heartbeat
 	FramePong    FrameType = 0x31 // its answer
@@ -72,6 +84,9 @@ const (
 	FrameWitness  FrameType = 0x44 // deaths that the sender has seen: see package cluster
 	FrameFound    FrameType = 0x45 // shall we found the cluster: see package cluster
 	FrameAgree    FrameType = 0x46 // yes: see package cluster
+	FramePromise  FrameType = 0x47 // {partition(2) term(8)}…: c → f; take nothing below term any more
+	FramePromised FrameType = 0x48 // {partition(2) term(8) status(1)}…: f → c
+	FrameWish     FrameType = 0x49 // {partition(2) term(8) kind(1) above(8) node}…: o → c; change my row
 
 	FrameAsk   FrameType = 0x50 // id(8) kind(1) body: an admin question
 	FrameReply FrameType = 0x51 // id(8) status(2) body
@@ -100,7 +115,7 @@ var (
 // are control frames.
 func (t FrameType) Data() bool {
 	switch t {
-	case FramePublish, FrameAttach, FrameAttached, FrameDetach, FrameDeliver, FrameFetch, FrameFetched:
+	case FramePublish, FrameAttach, FrameAttached, FrameDetach, FrameDeliver, FrameFetch, FrameFetched, FrameAppend, FrameSnapshot:
 		return true
 	}
 	return false
@@ -108,11 +123,12 @@ func (t FrameType) Data() bool {
 
 var frameNames = map[FrameType]string{
 	FrameHello: "hello", FrameAnswer: "answer", FrameProof: "proof", FrameWelcome: "welcome", FrameRefuse: "refuse",
-	FramePublish: "publish", FrameAck: "ack", FrameExpect: "expect", FrameHold: "hold", FrameGo: "go", FrameMoved: "moved", FrameFenced: "fenced",
-	FrameAttach: "attach", FrameAttached: "attached", FrameDetach: "detach", FrameDeliver: "deliver", FrameFetch: "fetch", FrameFetched: "fetched", FrameMembers: "members",
+	FramePublish: "publish", FrameAck: "ack", FrameExpect: "expect", FrameHold: "hold", FrameGo: "go", FrameMoved: "moved", FrameFenced: "fenced", FrameStored: "stored",
+	FrameAttach: "attach", FrameAttached: "attached", FrameDetach: "detach", FrameDeliver: "deliver", FrameFetch: "fetch", FrameFetched: "fetched", FrameMembers: "members", FrameAppend: "append", FrameSnapshot: "snapshot",
 	FramePing: "ping", FramePong: "pong", FrameCredit: "credit", FrameGoodbye: "goodbye",
 	FrameTable: "table", FrameDelta: "delta", FrameTableGet: "table-get", FrameVersion: "version",
 	FrameWitness: "witness", FrameFound: "found", FrameAgree: "agree",
+	FramePromise: "promise", FramePromised: "promised", FrameWish: "wish",
 	FrameAsk: "ask", FrameReply: "reply",
 }
 

@@ -14,10 +14,52 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.hex anew from the code")
 
+const testNode NodeName = "r1/0000000003k3f"
+
 var (
 	testEpoch = MintEpoch(0x0123456789abcdef)
 	newEpoch  = MintEpoch(1<<64 - 1)
 )
+
+// testEntries has an entry of each kind that a log has, testSnapshot one of
+// each that a snapshot has.
+var (
+	testEntries = []Entry{
+		{Kind: EntryMet, At: 1e9, Publisher: 5, Name: []byte(testNode)},
+		{Kind: EntryCreated, At: 1e9, Epoch: testEpoch, Room: []byte("lobby")},
+		{Kind: EntryMessage, At: 2e9, Publisher: 5, Seq: 9, Conn: 0xc0ffee, Offset: 1, Message: KindBinary, Room: []byte("lobby"), Payload: []byte("hi")},
+		{Kind: EntryRefusal, At: 2e9, Publisher: 5, Seq: 10, Code: TooBig},
+		{Kind: EntryVoid, At: 2e9, Publisher: 5, Seq: 11},
+		{Kind: EntryTrimmed, At: 300e9, Room: []byte("lobby")},
+		{Kind: EntryForgotten, At: 301e9, Room: []byte("ж")},
+		{Kind: EntryLeft, At: 302e9, Publisher: 5},
+		{Kind: EntryDropped, At: 902e9, Publisher: 5},
+	}
+	testSnapshot = []Entry{
+		{Kind: EntryPublisher, At: 3e9, Publisher: 5, Committed: 11, Left: 2e9 + 1, Name: []byte(testNode), Refused: []Result{{Seq: 8, Code: Full}, {Seq: 10, Code: TooBig}}},
+		{Kind: EntryDropped, At: 3e9, Publisher: 7},
+		{Kind: EntryRoom, At: 3e9, Offset: 40, Touched: 2e9, Epoch: testEpoch, Room: []byte("lobby")},
+		{Kind: EntryMessage, At: 2e9, Publisher: 5, Conn: 0xc0ffee, Offset: 41, Room: []byte("lobby"), Payload: []byte("hi")},
+		{Kind: EntryRoomEnd, At: 3e9, Room: []byte("lobby")},
+	}
+)
+
+func replicated(x *Append, entries ...Entry) []byte {
+	b, start := BeginAppend(nil, x)
+	return End(appendEntries(b, entries), start)
+}
+
+func learned(x *Snapshot, entries ...Entry) []byte {
+	b, start := BeginSnapshot(nil, x)
+	return End(appendEntries(b, entries), start)
+}
+
+func appendEntries(b []byte, entries []Entry) []byte {
+	for i := range entries {
+		b = AppendEntry(b, &entries[i])
+	}
+	return b
+}
 
 // golden is a frame of each kind with recognizable values in it. The bytes are
 // in testdata: a change there is a change of the protocol.
@@ -64,6 +106,15 @@ var golden = []struct {
 	{"members", FrameMembers, batch(FrameMembers, func(b []byte) []byte {
 		return AppendMembersEntry(AppendMembersEntry(b, "lobby", 4), "tea", 0)
 	})},
+	{"append", FrameAppend, replicated(&Append{Partition: 17, Term: 3, Prev: 41, PrevTerm: 2, Commit: 40, EntryTerm: 3}, testEntries...)},
+	{"append-empty", FrameAppend, replicated(&Append{Partition: 4092, Term: 1<<32 | 5, Prev: 43, PrevTerm: 3, Commit: 43})},
+	{"snapshot", FrameSnapshot, learned(&Snapshot{Partition: 17, Term: 3, Index: 40, Teaching: 2, First: true, Last: true}, testSnapshot...)},
+	{"snapshot-more", FrameSnapshot, learned(&Snapshot{Partition: 17, Term: 3, Index: 41, Teaching: 2})},
+	{"stored", FrameStored, AppendStored(nil, &Stored{Partition: 17, Term: 3, Index: 43, Teaching: 2, Whole: true})},
+	{"stored-gap", FrameStored, AppendStored(nil, &Stored{Partition: 17, Term: 3, Index: 39, Gap: true})},
+	{"promise", FramePromise, AppendPromises(nil, []Promise{{Partition: 17, Term: 4}, {Partition: 18, Term: 1<<32 | 5}})},
+	{"promised", FramePromised, AppendPromised(nil, []Promise{{Partition: 17, Term: 4}, {Partition: 18, Term: 5, Status: NoCopy}, {Partition: 19, Term: 6, Status: KnowsHigher}})},
+	{"wish", FrameWish, AppendWishes(nil, []Wish{{Partition: 17, Term: 3, Kind: WishDrop, Node: testNode}, {Partition: 18, Term: 4, Kind: WishRenew, Above: 7}})},
 	{"ping", FramePing, AppendEmpty(nil, FramePing)},
 	{"pong", FramePong, AppendEmpty(nil, FramePong)},
 	{"credit", FrameCredit, AppendCredit(nil, 1<<18)},
@@ -170,6 +221,23 @@ func TestRefusedValues(t *testing.T) {
 		{"ack with bytes behind", FrameAck, append(AppendAck(nil, 0, 1, 1, nil), 0), ErrTrailing},
 		{"go with a seq", FrameGo, append(AppendSignal(nil, FrameGo, Signal{}), make([]byte, 8)...), ErrTrailing},
 		{"expect without a seq", FrameExpect, AppendSignal(nil, FrameGo, Signal{}), ErrShort},
+		{"append behind a higher term", FrameAppend, replicated(&Append{Term: 3, Prev: 1, PrevTerm: 4}), ErrValue},
+		{"append of a higher term", FrameAppend, replicated(&Append{Term: 3, EntryTerm: 4}), ErrValue},
+		{"append of a room of a snapshot", FrameAppend, replicated(&Append{Term: 3}, testSnapshot[2]), ErrValue},
+		{"append of a publisher of a snapshot", FrameAppend, replicated(&Append{Term: 3}, testSnapshot[0]), ErrValue},
+		{"snapshot with a created room", FrameSnapshot, learned(&Snapshot{}, testEntries[1]), ErrValue},
+		{"snapshot with flag 4", FrameSnapshot, overwrite(learned(&Snapshot{}), 1, 4), ErrValue},
+		{"stored with flag 4", FrameStored, overwrite(AppendStored(nil, &Stored{}), 1, 4), ErrValue},
+		{"stored with bytes behind", FrameStored, append(AppendStored(nil, &Stored{}), 0), ErrTrailing},
+		{"promised with an unknown status", FramePromised, AppendPromised(nil, []Promise{{Status: KnowsHigher + 1}}), ErrValue},
+		{"promise with half a term", FramePromise, AppendPromises(nil, []Promise{{}})[:HeaderSize+9], ErrShort},
+		{"wish of kind 0", FrameWish, AppendWishes(nil, []Wish{{Node: testNode}}), ErrValue},
+		{"wish of an unknown kind", FrameWish, AppendWishes(nil, []Wish{{Kind: WishRenew + 1, Node: testNode}}), ErrValue},
+		{"wish to drop nobody", FrameWish, AppendWishes(nil, []Wish{{Kind: WishDrop}}), ErrValue},
+		{"wish to renew a node", FrameWish, AppendWishes(nil, []Wish{{Kind: WishRenew, Node: testNode}}), ErrValue},
+		{"wish to add, above a term", FrameWish, AppendWishes(nil, []Wish{{Kind: WishAdd, Above: 1, Node: testNode}}), ErrValue},
+		{"wish to add a name without an incarnation", FrameWish, AppendWishes(nil, []Wish{{Kind: WishAdd, Node: "r1"}}), nil},
+		{"wish with half a name", FrameWish, AppendWishes(nil, []Wish{{Kind: WishAdd, Node: testNode}})[:HeaderSize+30], ErrShort},
 		{"credit with bytes behind", FrameCredit, append(AppendCredit(nil, 1), 0), ErrTrailing},
 	}
 	for _, tt := range tests {
@@ -178,6 +246,12 @@ func TestRefusedValues(t *testing.T) {
 			t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
 		}
 	}
+}
+
+// overwrite changes the n-th last byte.
+func overwrite(frame []byte, n int, value byte) []byte {
+	frame[len(frame)-n] = value
+	return frame
 }
 
 // dropRoom makes the one-byte room of a publish empty.
@@ -272,7 +346,7 @@ func TestFrameTypes(t *testing.T) {
 			data = append(data, name)
 		}
 	}
-	if have, want := strings.Join(data, " "), "publish attach attached detach deliver fetch fetched"; have != want {
+	if have, want := strings.Join(data, " "), "publish attach attached detach deliver fetch fetched append snapshot"; have != want {
 		t.Errorf("data frames: %s, want %s", have, want)
 	}
 	for _, g := range golden {
@@ -351,6 +425,7 @@ func TestNoAllocations(t *testing.T) {
 		frames[g.typ] = g.frame[HeaderSize:]
 	}
 	results := []Result{{Seq: 1}, {Seq: 2}}
+	oneMessage := replicated(&Append{Term: 3}, testEntries[2], testEntries[3])
 	tests := []struct {
 		name string
 		f    func()
@@ -411,6 +486,20 @@ func TestNoAllocations(t *testing.T) {
 			for _, ok := x.Messages.Next(); ok; _, ok = x.Messages.Next() {
 			}
 		}},
+		{"append append", func() {
+			b, start := BeginAppend(buf, &Append{Partition: 1, Term: 2, Prev: 3})
+			End(AppendEntry(b, &Entry{Kind: EntryMessage, Seq: 1, Offset: 1, Room: room, Payload: payload}), start)
+		}},
+		{"parse append", func() {
+			x := must(ParseAppend(oneMessage[HeaderSize:]))
+			var e Entry
+			for raw, ok := x.Entries.NextRaw(); ok; raw, ok = x.Entries.NextRaw() {
+				check(ParseEntry(raw, &e))
+			}
+			check(x.Entries.Err())
+		}},
+		{"append stored", func() { AppendStored(buf, &Stored{Partition: 1, Term: 2, Index: 3}) }},
+		{"parse stored", func() { must(ParseStored(frames[FrameStored])) }},
 		{"append credit", func() { AppendCredit(buf, 9) }},
 		{"parse credit", func() { must(ParseCredit(frames[FrameCredit])) }},
 		{"append ping", func() { AppendEmpty(buf, FramePing) }},
@@ -488,6 +577,17 @@ func rewrite(t FrameType, body []byte) ([]byte, error) {
 		}
 		b, start := BeginFetched(nil, x.Partition, x.Term, x.Room, x.Epoch, x.After, x.Last)
 		return rewriteMessages(b, start, x.Messages)
+	case FrameAppend, FrameSnapshot, FrameStored:
+		return rewriteCopy(t, body)
+	case FramePromise:
+		list, err := ParsePromises(body)
+		return AppendPromises(nil, list), err
+	case FramePromised:
+		list, err := ParsePromised(body)
+		return AppendPromised(nil, list), err
+	case FrameWish:
+		list, err := ParseWishes(body)
+		return AppendWishes(nil, list), err
 	case FrameCredit:
 		n, err := ParseCredit(body)
 		if err != nil {
@@ -550,6 +650,58 @@ func rewriteBatch(t FrameType, body []byte) ([]byte, error) {
 		}
 	}
 	return End(b, start), x.Err()
+}
+
+func rewriteCopy(t FrameType, body []byte) ([]byte, error) {
+	switch t {
+	case FrameAppend:
+		x, err := ParseAppend(body)
+		if err != nil {
+			return nil, err
+		}
+		b, start := BeginAppend(nil, &x)
+		return rewriteEntries(b, start, x.Entries)
+	case FrameSnapshot:
+		x, err := ParseSnapshot(body)
+		if err != nil {
+			return nil, err
+		}
+		first := x
+		first.Last = false
+		b, start := BeginSnapshot([]byte("in front"), &first)
+		if x.Last {
+			SetSnapshotLast(b, start)
+		}
+		return rewriteEntries(b[start:], 0, x.Entries)
+	}
+	x, err := ParseStored(body)
+	if err != nil {
+		return nil, err
+	}
+	return AppendStored(nil, &x), nil
+}
+
+// rewriteEntries writes what Next reads. What NextRaw gives must be the same.
+func rewriteEntries(b []byte, start int, list Entries) ([]byte, error) {
+	raws, from := list, len(b)
+	var x Entry
+	for list.Next(&x) {
+		b = AppendEntry(b, &x)
+		raw, ok := raws.NextRaw()
+		if !ok || !bytes.Equal(raw, b[len(b)-len(raw):]) || len(raw) != EntrySize(&x) || cap(raw) != len(raw) {
+			return nil, fmt.Errorf("raw %v %x, size %d", ok, raw, EntrySize(&x))
+		}
+		if err := ParseEntry(raw, &x); err != nil {
+			return nil, err
+		}
+	}
+	if raw, ok := raws.NextRaw(); ok || raws.Err() != list.Err() || raws.Len() != list.Len() {
+		return nil, fmt.Errorf("raw %x, %v; entries end with %v", raw, raws.Err(), list.Err())
+	}
+	if list.Err() == nil && list.Len() != 0 {
+		return nil, fmt.Errorf("%d bytes left behind %d", list.Len(), len(b)-from)
+	}
+	return End(b, start), list.Err()
 }
 
 func rewriteMessages(b []byte, start int, list Messages) ([]byte, error) {

@@ -40,10 +40,42 @@ func FuzzSignal(f *testing.F) {
 func FuzzBatch(f *testing.F) {
 	fuzzFrames(f, FrameAttach, FrameAttached, FrameDetach, FrameMembers)
 }
-func FuzzDeliver(f *testing.F) { fuzzFrames(f, FrameDeliver) }
-func FuzzFetch(f *testing.F)   { fuzzFrames(f, FrameFetch) }
-func FuzzFetched(f *testing.F) { fuzzFrames(f, FrameFetched) }
-func FuzzControl(f *testing.F) { fuzzFrames(f, FrameCredit, FrameGoodbye, FrameAsk, FrameReply) }
+func FuzzDeliver(f *testing.F)  { fuzzFrames(f, FrameDeliver) }
+func FuzzFetch(f *testing.F)    { fuzzFrames(f, FrameFetch) }
+func FuzzFetched(f *testing.F)  { fuzzFrames(f, FrameFetched) }
+func FuzzAppend(f *testing.F)   { fuzzFrames(f, FrameAppend) }
+func FuzzSnapshot(f *testing.F) { fuzzFrames(f, FrameSnapshot) }
+func FuzzStored(f *testing.F)   { fuzzFrames(f, FrameStored) }
+func FuzzRow(f *testing.F)      { fuzzFrames(f, FramePromise, FramePromised, FrameWish) }
+func FuzzControl(f *testing.F)  { fuzzFrames(f, FrameCredit, FrameGoodbye, FrameAsk, FrameReply) }
+
+// FuzzEntry: a raw entry is one entry, all of it.
+func FuzzEntry(f *testing.F) {
+	for i := range testEntries {
+		f.Add(AppendEntry(nil, &testEntries[i]))
+	}
+	for i := range testSnapshot {
+		f.Add(AppendEntry(nil, &testSnapshot[i]))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		x := Entry{Refused: make([]Result, 3, 8)}
+		if ParseEntry(raw, &x) != nil {
+			return
+		}
+		if again := AppendEntry(nil, &x); !bytes.Equal(again, raw) {
+			t.Fatalf("read and written again:\n have %x\n want %x", again, raw)
+		}
+		list := ParseEntries(append(bytes.Clone(raw), raw...))
+		for range 2 {
+			if have, ok := list.NextRaw(); !ok || !bytes.Equal(have, raw) {
+				t.Fatalf("one of two: %v %x, %v", ok, have, list.Err())
+			}
+		}
+		if list.Next(&x) || list.Err() != nil {
+			t.Fatalf("a third of two: %v", list.Err())
+		}
+	})
+}
 
 func FuzzHeader(f *testing.F) {
 	f.Add([]byte{})

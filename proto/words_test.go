@@ -202,11 +202,23 @@ func TestPartitionOf(t *testing.T) {
 func TestNames(t *testing.T) {
 	for have, want := range map[string]string{
 		RoleRouter.String(): "router", RoleShard.String(): "shard", Role(9).String(): "role(9)",
+		EntryRoomEnd.String(): "room-end", EntryKind(10).String(): "entry(10)", WishKind(0).String(): "unknown",
 		Unavailable.String(): "unavailable", Code(200).String(): "code(200)", OK.String(): "ok",
 	} {
 		if have != want {
 			t.Errorf("%q, want %q", have, want)
 		}
+	}
+}
+
+// TestWishNames: every kind has a name of its own.
+func TestWishNames(t *testing.T) {
+	var have []string
+	for k := WishDrop; k <= WishRenew+1; k++ {
+		have = append(have, k.String())
+	}
+	if got, want := strings.Join(have, ", "), "drop, drop overdue, add, ready, undo, renew, unknown"; got != want {
+		t.Errorf("wishes are %s, want %s", got, want)
 	}
 }
 

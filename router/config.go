@@ -66,6 +66,10 @@ type Config struct {
 	// if negative, all at once.
 	DrainTime time.Duration
 
+	// APIKeys are the bearer tokens that may publish over HTTP, any of them.
+	// If empty, nobody may, and its path is 404.
+	APIKeys []string
+
 	// AllowOrigin lists further origins than the request's own, each as
 	// websocket.CheckOrigin wants it; "*" is any.
 	AllowOrigin []string

@@ -42,6 +42,8 @@ type state uint8
 const (
 	stateRequest state = iota // its request is not whole
 	stateJoining              // the request is fine, the room's owner is asked
+	stateBody                 // it publishes over HTTP, and its message is not whole
+	stateWaiting              // the same, and waits for the acknowledgement
 	stateOpen                 // a member
 	stateClosing              // everything is said; what still comes is not looked at
 	stateGone
@@ -55,6 +57,7 @@ type opening struct {
 	protocol string     // chosen subprotocol
 	room     string
 	options  hub.JoinOptions
+	posting  *posting // nil: it is to be a WebSocket
 }
 
 // origin is the client address that a conn is counted under.
@@ -72,7 +75,9 @@ func (c *conn) Data(b []byte) int {
 		return c.request(b)
 	case stateOpen:
 		return c.frames(b)
-	case stateJoining:
+	case stateBody:
+		return c.body(b)
+	case stateJoining, stateWaiting:
 		return 0 // not before the answer; the socket is paused
 	}
 	if c.thrown += int32(len(b)); c.thrown > maxThrown {
@@ -266,6 +271,7 @@ func (c *conn) refuse(err *websocket.HTTPError) {
 func (c *conn) lastWords() {
 	c.state = stateClosing
 	c.reader = websocket.Reader{}
+	c.lane.release(c.opening)
 	c.opening = nil
 	c.sock.Resume()
 	c.lane.wheel.set(c, c.lane.router.cfg.CloseTime)
@@ -282,6 +288,10 @@ func (c *conn) end() {
 	if c.state == stateOpen || c.state == stateJoining {
 		c.lane.hub.Leave(&c.member, c.lane.loop.Now())
 	}
+	if c.state == stateWaiting {
+		c.lane.unwait(c)
+	}
+	c.lane.release(c.opening)
 	c.state = stateGone
 	c.out, c.opening = nil, nil
 	c.sock.Close()
@@ -307,6 +317,9 @@ func (l *lane) due(c *conn) {
 	case stateRequest:
 		l.counters.Late++
 		c.end() // without an answer: it has not asked anything yet
+	case stateBody:
+		l.counters.Late++
+		c.refuse(errSlowBody)
 	case stateOpen:
 		c.dueOpen()
 	case stateClosing:

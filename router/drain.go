@@ -100,6 +100,7 @@ func (l *lane) startDrain() {
 // shut accepts no more sockets and ends those that have asked nothing.
 func (l *lane) shut() {
 	l.loop.StopListening()
+	l.hurryPosts(l.loop.Now())
 	for i := len(l.conns) - 1; i >= 0; i-- {
 		if c := l.conns[i]; c.state == stateRequest {
 			c.end()
@@ -131,12 +132,15 @@ func (l *lane) drainTick(now time.Time) {
 }
 
 // leave tells a conn to go elsewhere, once. One that has not asked anything yet
-// is told when it does.
+// is told when it does; one that waits for its message to be acknowledged has its
+// answer in a moment.
 func (c *conn) leave() {
 	switch c.state {
 	case stateOpen:
 		c.lane.counters.Drained++
 		c.close(websocket.CloseRestart, "draining: this router is shutting down, come back through another")
+	case stateBody:
+		c.refuse(websocket.ErrDraining)
 	case stateJoining:
 		c.lane.hub.Leave(&c.member, c.lane.loop.Now())
 		c.refuse(websocket.ErrDraining)

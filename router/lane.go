@@ -36,6 +36,12 @@ type lane struct {
 	filled   bool   // data frames were filled in this turn
 	scratch  []byte // for answers and control frames, used within one call
 
+	posts     []*post // messages over HTTP under way, by due; some are done
+	settled   int     // so many of posts are done
+	bodies    int     // bytes of their bodies that the hub does not have yet
+	maxBodies int
+	keys      keys
+
 	mu       sync.Mutex
 	arrivals []arrival // conns that other lanes hand over
 }
@@ -53,6 +59,7 @@ type Counters struct {
 	Upgraded  uint64 `help:"WebSockets opened."`
 	Refused   uint64 `help:"Requests answered with an error, and sockets closed unheard above every limit."`
 	Messages  uint64 `help:"Messages that clients sent."`
+	Posts     uint64 `help:"Messages taken over HTTP, repeated ones not counted."`
 	Bytes     uint64 `help:"Bytes of payload that clients sent."`
 	Protocol  uint64 `help:"Conns closed because the client broke the protocol."`
 	Slow      uint64 `help:"Conns closed because they fell behind (4008)."`
@@ -67,6 +74,9 @@ type Counters struct {
 func newLane(r *Router, n int) (*lane, error) {
 	lanes := r.cfg.Lanes
 	l := &lane{router: r, number: n, byPeer: map[peer]*link.Link{}}
+	memory := int(min(r.cfg.MemoryLimit, 1<<40))
+	l.maxBodies = max(min(maxBodies, memory/32)/lanes, 4*r.cfg.MaxMessage)
+	l.keys.limit = memory / 32 / lanes
 	l.hub = hub.New(hub.Config{
 		Partitions: r.cfg.Partitions, Lane: n, Lanes: lanes,
 		Unacknowledged: int(min(256<<20, r.cfg.MemoryLimit/8)) / lanes,
@@ -84,6 +94,10 @@ func newLane(r *Router, n int) (*lane, error) {
 	l.loop = loop
 	return l, nil
 }
+
+// maxBodies bounds the bodies of HTTP publishes that are being read, of a whole
+// router, in bytes.
+const maxBodies = 64 << 20
 
 func (l *lane) panicked(v any) {
 	l.router.log.Error("panic contained", zap.Any("value", v), zap.ByteString("stack", debug.Stack()))
@@ -199,6 +213,7 @@ func (l *lane) tick(now time.Time) {
 	l.hub.Tick(now)
 	l.wheel.advance(now, l.due)
 	l.drainTick(now)
+	l.tickPosts(now)
 	if l.mesh != nil {
 		l.mesh.Tick(l.number, now)
 	}
@@ -206,8 +221,10 @@ func (l *lane) tick(now time.Time) {
 
 func (l *lane) setTable(rows []Row) {
 	now := l.loop.Now()
-	for p := l.number; p < len(rows); p += l.router.cfg.Lanes {
-		l.hub.SetRow(proto.Partition(p), rows[p].Owner, rows[p].Term, now)
+	for i := range rows {
+		if r := &rows[i]; int(r.Partition)%l.router.cfg.Lanes == l.number {
+			l.hub.SetRow(r.Partition, r.Owner, r.Term, now)
+		}
 	}
 }
 

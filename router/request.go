@@ -22,6 +22,8 @@ func (c *conn) request(b []byte) int {
 		return len(b)
 	case n == 0:
 		return 0
+	case req.Route == websocket.RoutePublish:
+		return c.ask(&req, b, n)
 	case req.Route != websocket.RouteUpgrade:
 		c.answer(&req)
 		return len(b)
@@ -52,6 +54,12 @@ func (c *conn) admit(req *websocket.Request) *websocket.HTTPError {
 	if err != nil {
 		return err
 	}
+	return c.enter(ip)
+}
+
+// enter counts the conn under the address of its client.
+func (c *conn) enter(ip netip.Addr) *websocket.HTTPError {
+	r := c.lane.router
 	if err := r.addresses.enter(ip); err != nil {
 		return err
 	}
@@ -99,7 +107,9 @@ func (c *conn) settle(b []byte, n int) int {
 	p := proto.PartitionOfString(c.opening.room, r.cfg.Partitions)
 	to := r.lanes[int(p)%len(r.lanes)]
 	if to == l {
-		l.join(c)
+		if l.begin(c); c.state == stateBody {
+			n += c.body(b[n:])
+		}
 		return n
 	}
 	// A new conn moves: this one may still be in the wheel of this lane.
@@ -167,6 +177,15 @@ func (l *lane) adopt(a arrival) {
 		return
 	}
 	c.sock.Sip()
+	l.begin(c)
+}
+
+// begin goes on with a conn on the lane of its room.
+func (l *lane) begin(c *conn) {
+	if c.opening.posting != nil {
+		l.receive(c)
+		return
+	}
 	l.join(c)
 }
 
@@ -186,6 +205,10 @@ func (s *sink) Write(m *hub.Member, b []byte) int { return connOf(m).write(b) }
 
 // Joined answers the handshake: from here on the client hears everything.
 func (s *sink) Joined(m *hub.Member, first []byte) {
+	if t := postOf(m); t != nil {
+		(*lane)(s).joined(t)
+		return
+	}
 	c := connOf(m)
 	b := websocket.AppendSwitching(s.scratch[:0], c.opening.key, c.opening.protocol)
 	b = append(b, first...)
@@ -207,9 +230,15 @@ func (s *sink) Joined(m *hub.Member, first []byte) {
 
 // Refused answers a handshake whose room could not be joined.
 func (s *sink) Refused(m *hub.Member, code proto.Code) {
+	if t := postOf(m); t != nil {
+		(*lane)(s).finish(t, outcome{err: postError(code)})
+		return
+	}
 	c := connOf(m)
 	c.state = stateRequest // it is no member any more
 	switch code {
+	case proto.Unrecovered:
+		c.comeBack()
 	case proto.BadRoom:
 		c.refuse(errBadRoom)
 	case proto.Full:
@@ -221,10 +250,22 @@ func (s *sink) Refused(m *hub.Member, code proto.Code) {
 	}
 }
 
+// comeBack accepts a WebSocket and closes it: its position exists, and is not
+// certain yet.
+func (c *conn) comeBack() {
+	c.lane.counters.Refused++
+	c.out = websocket.AppendSwitching(c.out, c.opening.key, c.opening.protocol)
+	c.out = websocket.AppendClose(c.out, websocket.CloseTryLater, "what comes up to your position is not certain yet; try again later")
+	c.lastWords()
+}
+
 var errBadRoom = &websocket.HTTPError{Status: 400, Code: "bad_room", Message: "the owner of this room does not accept its name"}
 
 // Resume goes on reading a socket that was pushed back.
 func (s *sink) Resume(m *hub.Member) {
+	if postOf(m) != nil {
+		return // its socket is not read again anyway
+	}
 	c := connOf(m)
 	c.pushed = false
 	c.sock.Resume()
@@ -238,12 +279,18 @@ func (s *sink) Slow(m *hub.Member) {
 
 // Expired ends a member whose message could not be placed.
 func (s *sink) Expired(m *hub.Member) {
+	if t := postOf(m); t != nil {
+		(*lane)(s).finish(t, outcome{err: errUnknownFate})
+		return
+	}
 	s.counters.Expired++
 	connOf(m).close(websocket.CloseTryLater, "a message could not be delivered in time; its fate is unknown")
 }
 
-// Placed is for members with receipts, which raw conns are not.
-func (s *sink) Placed(*hub.Member, proto.Position, proto.Code) {}
+// Placed is for members with receipts: those of posts.
+func (s *sink) Placed(m *hub.Member, at proto.Position, code proto.Code) {
+	(*lane)(s).placed(postOf(m), at, code)
+}
 
 const closeSlow = 4008
 

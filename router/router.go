@@ -10,12 +10,13 @@
 // on the lane of the room's partition, so no lock is taken for a message.
 //
 // Read router.go, lane.go (a turn), accept.go and conn.go (a client's life),
-// request.go (the handshake and plain HTTP), wheel.go (pings and deadlines)
-// and drain.go.
+// request.go (the handshake and plain HTTP), publish.go (messages over HTTP) with
+// idempotency.go, wheel.go (pings and deadlines) and drain.go.
 package router
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -38,8 +39,9 @@ import (
 
 // Row is what the Table says of one partition.
 type Row struct {
-	Owner proto.NodeName
-	Term  proto.Term
+	Partition proto.Partition
+	Owner     proto.NodeName // "" for none
+	Term      proto.Term
 }
 
 // Router is the lanes of one process.
@@ -48,6 +50,8 @@ type Router struct {
 	cfg    Config
 	limits websocket.Limits
 	lanes  []*lane
+
+	apiKeys [][sha256.Size]byte // hashed, so that they compare alike
 
 	listener atomic.Pointer[net.Listener]
 	open     atomic.Int64 // WebSockets, until their sockets are closed
@@ -77,8 +81,14 @@ func New(cfg Config) (*Router, error) {
 	r := &Router{cfg: cfg, log: cfg.Logger, limits: websocket.Limits{Message: cfg.MaxMessage}}
 	r.addresses.limit, r.addresses.rate = cfg.MaxConnsPerIP, cfg.AcceptsPerIP
 	// Conn ids start at a random place, so that a stale one of an earlier run
-	// of this node means nobody.
-	r.ids.Store(rand.Uint64() >> 1)
+	// of this node means nobody. Those of posts have their top bit set.
+	r.ids.Store(rand.Uint64() >> 2)
+	for _, key := range cfg.APIKeys {
+		if key == "" {
+			return nil, errors.New("new router: an api key is empty")
+		}
+		r.apiKeys = append(r.apiKeys, sha256.Sum256([]byte(key)))
+	}
 	for i := range cfg.Lanes {
 		l, err := newLane(r, i)
 		if err != nil {
@@ -168,8 +178,8 @@ func (r *Router) UseMesh(m *link.Mesh) {
 	}
 }
 
-// SetTable tells the lanes who owns what. Rows is indexed by partition and not
-// changed afterwards.
+// SetTable tells the lanes who owns what: of all partitions, or of those whose
+// row is news. The slice is not changed afterwards.
 func (r *Router) SetTable(rows []Row) {
 	for _, l := range r.lanes {
 		l.loop.Post(func() { l.setTable(rows) })

@@ -6,6 +6,7 @@ import (
 
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/shard"
+	"github.com/roomring/roomring/shard/partition"
 )
 
 // A shard is told by the Table what it owns. Its lanes are given to link.NewMesh,
@@ -21,9 +22,9 @@ func ExampleShard() {
 	done := make(chan error)
 	go func() { done <- s.Run(ctx) }()
 
-	rows := make([]shard.Row, 8)
-	for p := range rows[:5] {
-		rows[p] = shard.Row{Owner: self, Term: 1}
+	rows := make([]shard.Row, 5)
+	for p := range rows {
+		rows[p] = shard.Row{Partition: proto.Partition(p), Row: partition.Row{Owner: self, Term: 1, Since: 1}}
 	}
 	s.SetTable(rows)
 	stats, err := s.Stats(ctx)

@@ -24,10 +24,11 @@ type lane struct {
 	mesh   *link.Mesh // nil until UseMesh
 	core   *partition.Lane
 
-	peers map[*link.Link]*partition.Peer // the links of routers
+	peers map[*link.Link]*partition.Peer // the links of routers and other shards
 
 	routers map[proto.NodeName]bool // seen on a link and not yet given up
 	dirty   []*partition.Peer       // reused from turn to turn
+	wishes  []proto.Wish            // the same
 	filled  bool                    // data frames were filled in this turn
 }
 
@@ -43,6 +44,7 @@ func newLane(cfg *Config, n int) (*lane, error) {
 			Self: cfg.Self, Lane: n, Lanes: cfg.Lanes, Partitions: cfg.Partitions,
 			HistoryMessages: cfg.HistoryMessages, HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge,
 			WindowBytes: cfg.WindowBytes, MaxMessage: cfg.MaxMessage,
+			MinCopies: cfg.MinCopies, SnapshotRate: cfg.SnapshotRate / lanes,
 			Total: cfg.MemoryLimit / 2 / lanes, WindowTotal: cfg.MemoryLimit / 8 / lanes,
 		}),
 	}
@@ -60,23 +62,27 @@ func (l *lane) panicked(v any) {
 
 // Up begins a link.
 func (l *lane) Up(k *link.Link) {
-	if p := k.Peer(); p.Role == proto.RoleRouter {
-		r := l.core.RouterUp(p.Name, p.Index, max(p.Lanes, l.cfg.Lanes))
-		r.Tag = k
-		l.peers[k] = r
+	switch p, links := k.Peer(), max(k.Peer().Lanes, l.cfg.Lanes); p.Role {
+	case proto.RoleRouter:
+		l.peers[k] = l.core.RouterUp(p.Name, p.Index, links)
 		l.routers[p.Name] = true
+	case proto.RoleShard:
+		l.peers[k] = l.core.ShardUp(p.Name, p.Index, links)
+	}
+	if r := l.peers[k]; r != nil {
+		r.Tag = k
 	}
 	if l.cfg.Control != nil {
 		l.cfg.Control.Up(k)
 	}
 }
 
-// Down ends a link: the router's cursors on it are forgotten, it attaches
-// again on the next one.
+// Down ends a link: what was under way on it is lost. A router attaches again
+// on the next one, a follower is sent what it lacks.
 func (l *lane) Down(k *link.Link, err error) {
 	if r := l.peers[k]; r != nil {
 		delete(l.peers, k)
-		l.core.RouterDown(r)
+		l.core.Down(r)
 	}
 	if l.cfg.Control != nil {
 		l.cfg.Control.Down(k, err)
@@ -103,6 +109,7 @@ func (l *lane) turn() {
 	for _, r := range l.dirty {
 		l.fill(r)
 	}
+	l.wish()
 	l.flush()
 	l.goOn()
 	if need := l.cfg.NeedTable; need != nil {
@@ -155,6 +162,7 @@ func (l *lane) goOn() {
 
 func (l *lane) tick(now time.Time) {
 	l.core.Tick(now)
+	l.wish()
 	if l.mesh != nil {
 		l.mesh.Tick(l.number, now)
 	}
@@ -162,9 +170,10 @@ func (l *lane) tick(now time.Time) {
 
 func (l *lane) setTable(rows []Row) {
 	now := l.loop.Now()
-	for p := l.number; p < len(rows); p += l.cfg.Lanes {
-		r := &rows[p]
-		l.core.SetTable(proto.Partition(p), r.Owner, r.Followers, r.Term, r.Since, now)
+	for i := range rows {
+		if r := &rows[i]; int(r.Partition)%l.cfg.Lanes == l.number {
+			l.core.SetTable(r.Partition, r.Row, now)
+		}
 	}
 }
 

@@ -6,7 +6,8 @@
 // shard is a number of lanes; partition p belongs to lane p % Lanes, and a lane
 // shares nothing with the others.
 //
-// Read shard.go, then lane.go, where a turn is.
+// Read shard.go, then lane.go, where a turn is, then follow.go, about what is
+// agreed on with the coordinator.
 package shard
 
 import (
@@ -26,10 +27,8 @@ import (
 
 // Row is what the Table says of one partition.
 type Row struct {
-	Owner     proto.NodeName
-	Followers []proto.NodeName
-	Term      proto.Term
-	Since     proto.Term // in which Owner became the owner; it has been without a break
+	Partition proto.Partition
+	partition.Row
 }
 
 // Config says how a shard runs. The zero value works but for Self.
@@ -63,6 +62,18 @@ type Config struct {
 	// of which the live windows take an eighth of the limit. If zero, 1 GiB.
 	MemoryLimit int64
 
+	// MinCopies is how many copies a message must have, the owner's one of them,
+	// to be acknowledged and delivered. If zero, 1.
+	MinCopies int
+
+	// SnapshotRate bounds what this shard sends of rooms to those that learn
+	// them, in bytes per second. If zero, 64 MiB.
+	SnapshotRate int64
+
+	// Wish is called with what this shard's partitions want of the coordinator,
+	// on the lanes' loops. If nil, nothing is wished.
+	Wish func([]proto.Wish)
+
 	// Control hears of the links of every lane, and of all frames that are not
 	// about a partition. It is called on the lanes' loops. If nil, nobody does.
 	Control link.Events
@@ -88,6 +99,9 @@ func (c *Config) setDefaults() {
 	}
 	if c.MemoryLimit == 0 {
 		c.MemoryLimit = 1 << 30
+	}
+	if c.SnapshotRate == 0 {
+		c.SnapshotRate = 64 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -146,8 +160,8 @@ func (s *Shard) UseMesh(m *link.Mesh) {
 	}
 }
 
-// SetTable tells the lanes who owns what. Rows is indexed by partition and not
-// changed afterwards.
+// SetTable tells the lanes who owns and follows what: of all partitions, or of
+// those whose row is news. The slice is not changed afterwards.
 func (s *Shard) SetTable(rows []Row) {
 	for _, l := range s.lanes {
 		l.loop.Post(func() { l.setTable(rows) })

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"github.com/roomring/roomring/proto"
+	"github.com/roomring/roomring/shard/partition"
 )
 
 const self = proto.NodeName("s1/0000000000001")
@@ -27,7 +28,7 @@ func TestLanesShareThePartitions(t *testing.T) {
 		s, stop := start(t, 4)
 		rows := make([]Row, 32)
 		for p := range rows {
-			rows[p] = Row{Owner: self, Term: 1}
+			rows[p] = Row{proto.Partition(p), partition.Row{Owner: self, Term: 1, Since: 1}}
 		}
 		rows[5].Owner = "s2/0000000000002"
 		s.SetTable(rows)

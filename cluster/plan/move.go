@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/roomring/roomring/proto"
+import (
+	"slices"
+
+	"github.com/roomring/roomring/proto"
+)
 
 // MoveState is how far a planned move is. The zero MoveState has not begun.
 type MoveState uint8
@@ -8,7 +12,7 @@ type MoveState uint8
 // The states of a move that is under way.
 const (
 	Learning MoveState = iota + 1 // the target copies the partition
-	Freezing                      // the owner has stopped sequencing and drains to the target
+	Freezing                      // the target is in sync; the owner has stopped sequencing and drains to it
 )
 
 // String names the state as documents do; the zero MoveState is "none".
@@ -22,27 +26,186 @@ func (s MoveState) String() string {
 	return "none"
 }
 
-// Move is a planned hand-off of a partition between two living shards.
+// Move is something that was planned for a partition: a hand-off to another owner, or, where From is
+// "", a refill: the owner stays, and has To copy the partition.
 type Move struct {
 	Partition proto.Partition
 	From, To  proto.NodeName
 	State     MoveState
 }
 
-// Moves returns what a rebalancing would do, in the order of partitions: each partition whose owner
-// lives, while another living shard is wanted, is handed from the one to the other. A partition
-// whose owner does not live is no hand-off; Decide and time see to it. A draining shard is rid of
-// its partitions by not being wanted.
-func Moves(rows []Row, verdict func(proto.NodeName) Verdict, wanted func(proto.Partition) proto.NodeName) []Move {
-	var moves []Move
-	for i, row := range rows {
-		p := proto.Partition(i)
-		if row.Owner == "" || verdict(row.Owner) != Lives {
-			continue
-		}
-		if to := wanted(p); to != "" && to != row.Owner && verdict(to) == Lives {
-			moves = append(moves, Move{Partition: p, From: row.Owner, To: to})
+// Scene is what moves and wishes are judged by. All functions are asked as often as it takes and must
+// not change their minds meanwhile.
+type Scene struct {
+	Generation uint32
+	Followers  int // in-sync copies beside the owner's that a row should have
+	Verdict    func(proto.NodeName) Verdict
+
+	// Missed reports whether the coordinator, too, has lost the node: it need not be sure yet.
+	Missed func(proto.NodeName) bool
+
+	// Fit reports whether the node lives and is in reach, so that it can be given something.
+	Fit func(proto.NodeName) bool
+
+	// Wanted is where the shards that are there now should have copies; nil while that is not known.
+	Wanted *Wanted
+}
+
+// Upkeep says what has become of the moves that are under way: some are over because they are moot (the
+// owner or the target is lost, or is not meant any more), and some get on because the target is in sync
+// already. A move is always that of its row: who changes an owner ends the partition's move.
+func Upkeep(rows []Row, moves []Move, s *Scene) (on []Move, ended []proto.Partition) {
+	for _, m := range moves {
+		row := &rows[m.Partition]
+		switch in := slices.Contains(row.Followers, m.To); {
+		case !m.meant(row, in, s):
+			ended = append(ended, m.Partition)
+		case in && m.State == Learning:
+			m.State = Freezing
+			on = append(on, m)
 		}
 	}
-	return moves
+	return on, ended
+}
+
+// meant reports whether the move still makes sense; in: its target is in sync.
+func (m *Move) meant(row *Row, in bool, s *Scene) bool {
+	refill := m.From == ""
+	switch {
+	case row.Owner == m.To || row.Owner == "" || !refill && row.Owner != m.From || refill && in:
+		return false
+	case s.Verdict(row.Owner) != Lives || !s.Fit(m.To):
+		return false
+	case !in && m.State == Freezing:
+		return false
+	case s.Wanted == nil:
+		return true
+	}
+	owner := s.Wanted.Owner(m.Partition)
+	return owner == m.To || refill && s.Followers > 0 && s.Wanted.Follower(m.Partition) == m.To
+}
+
+// urgency orders what is to begin; the first goes first.
+type urgency uint8
+
+const (
+	leaves    urgency = iota // a copy is where no copy should be: its node drains
+	lacks                    // too few are in sync
+	handsOff                 // another shard is the wanted owner
+	misplaced                // the follower is in the wrong place
+	urgencies
+)
+
+// Begin returns the moves that should begin now, most at most, by partition: none for a partition that
+// has one already, or that rests. It takes those first that bring a partition away from a draining
+// node, then those that make a missing copy, then hand-offs, then followers in the wrong place. A
+// target that follows already begins as Freezing.
+//
+// For one Wanted every partition's owner moves once at most, and to where it is wanted: a hand-off has
+// no other target, and no move but a hand-off changes an owner.
+func Begin(rows []Row, moves []Move, s *Scene, rests func(proto.Partition) bool, most int) []Move {
+	if s.Wanted == nil || most <= 0 {
+		return nil
+	}
+	var found [urgencies][]Move
+	for i := range rows {
+		p := proto.Partition(i)
+		if len(moves) > 0 && moves[0].Partition == p {
+			moves = moves[1:]
+			continue
+		}
+		m, urgent, ok := toward(p, &rows[i], s)
+		if ok && len(found[urgent]) < most && s.Verdict(rows[i].Owner) == Lives && s.Fit(m.To) && !rests(p) {
+			found[urgent] = append(found[urgent], m)
+		}
+	}
+	all := slices.Concat(found[:]...)
+	all = all[:min(most, len(all))]
+	slices.SortFunc(all, func(a, b Move) int { return int(a.Partition) - int(b.Partition) })
+	return all
+}
+
+// toward is what brings the row nearer to where it is wanted.
+func toward(p proto.Partition, row *Row, s *Scene) (m Move, urgent urgency, ok bool) {
+	owner, follower := s.Wanted.Owner(p), s.Wanted.Follower(p)
+	if row.Owner == "" || owner == "" {
+		return Move{}, 0, false
+	}
+	if row.Owner != owner && s.Fit(owner) {
+		m = Move{Partition: p, From: row.Owner, To: owner, State: Learning}
+		if slices.Contains(row.Followers, owner) {
+			m.State = Freezing
+		}
+		switch {
+		case !s.Wanted.stays(row.Owner):
+			return m, leaves, true
+		case lacking(row, s):
+			return m, lacks, true
+		}
+		return m, handsOff, true
+	}
+	if s.Followers == 0 || follower == "" || follower == row.Owner || slices.Contains(row.Followers, follower) {
+		return Move{}, 0, false
+	}
+	m = Move{Partition: p, To: follower, State: Learning}
+	drains := func(f proto.NodeName) bool { return s.Verdict(f) == Lives && !s.Wanted.stays(f) }
+	switch {
+	case slices.ContainsFunc(row.Followers, drains):
+		return m, leaves, true
+	case lacking(row, s):
+		return m, lacks, true
+	}
+	return m, misplaced, row.Owner == owner // else the hand-off to come may want another
+}
+
+// lacking reports whether the row has fewer living followers than it should.
+func lacking(row *Row, s *Scene) bool {
+	alive := 0
+	for _, f := range row.Followers {
+		if s.Verdict(f) == Lives {
+			alive++
+		}
+	}
+	return alive < s.Followers
+}
+
+// stays reports whether the node is one of those that copies are wanted on.
+func (w *Wanted) stays(name proto.NodeName) bool { return slices.Contains(w.Runs, name) }
+
+// Trim returns the changes of rows that have more followers than wanted, and no move, most at most: when
+// the wanted number is lowered, or a hand-off was given up half-way. A row is left alone as long as one of
+// its followers is not heard of: it may be well, and fewer are wanted only because we do not hear it.
+// To drop it is its owner's wish.
+func Trim(rows []Row, moves []Move, s *Scene, most int) (changes []Change) {
+	for i := range rows {
+		p, row := proto.Partition(i), &rows[i]
+		if len(moves) > 0 && moves[0].Partition == p {
+			moves = moves[1:]
+			continue
+		}
+		if len(row.Followers) <= s.Followers || len(changes) >= most || s.Verdict(row.Owner) != Lives || slices.ContainsFunc(row.Followers, s.Missed) {
+			continue
+		}
+		first := s.Wanted.Follower(p)
+		if s.Wanted.Owner(p) != row.Owner || s.Followers > 0 && !slices.Contains(row.Followers, first) {
+			continue // a move will see to it
+		}
+		kept := keep(row.Followers, first, s.Followers)
+		changes = append(changes, Change{p, row.Term, Row{row.Owner, kept, next(row.Term, s.Generation), row.Since}})
+	}
+	return changes
+}
+
+// keep returns n of the followers at most: first, if it is one of them, and then as they come.
+func keep(followers []proto.NodeName, first proto.NodeName, n int) []proto.NodeName {
+	var kept []proto.NodeName
+	if slices.Contains(followers, first) {
+		kept = append(kept, first)
+	}
+	for _, f := range followers {
+		if f != first {
+			kept = append(kept, f)
+		}
+	}
+	return kept[:min(n, len(kept)):min(n, len(kept))]
 }

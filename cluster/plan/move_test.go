@@ -10,156 +10,279 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// moved counts what histories of joins, deaths and drains cost.
-type moved struct {
-	events  int
-	changes int // partitions that got another owner
-	share   int // those that had to: what a newcomer is wanted for, or one that left had
+// ballet is a Table in the making: moves begin, get on and end, in any order.
+type ballet struct {
+	t     *rapid.T
+	rows  []Row
+	moves []Move
+	scene *Scene
+	most  int
+	moved []int // how often each partition's owner changed
 }
 
-// TestMovesHistories lets shards join, die, restart and drain, one at a time, and rebalances after
-// each. The moves that are planned are then exactly the partitions that two Rings want in different
-// places and whose owner lives: each once, and none back while they are made in any order. What is
-// owned in the end is balanced as the ring promises.
-func TestMovesHistories(t *testing.T) {
-	cost := make(map[string]*moved)
-	rapid.Check(t, func(t *rapid.T) {
-		w := newWorld(211)
-		w.start("s1")
-		rows := make([]Row, w.partitions)
-		rows, owners := decideAll(t, w, rows), make(reigns)
-		for range rapid.IntRange(1, 12).Draw(t, "events") {
-			before, was := rows, w.ring()
-			event, id := w.befall(t)
-			is := w.ring()
-			rows = decideAll(t, w, rows)
-			moves := Moves(rows, w.verdict, is)
-			checkMoves(t, w, moves, before, was, is)
-			rows = makeMoves(t, w, rows, moves)
-			owners.note(t, before, rows)
-			checkBalance(t, rows, len(w.ids()))
-			cost[event] = cost[event].add(before, rows, id)
-		}
-	})
-	for _, event := range []string{"joins", "restarts", "dies", "drains"} {
-		if c := cost[event]; c != nil {
-			t.Logf("a shard %s: %d times, %d partitions changed hands, %d beyond those that had to", event, c.events, c.changes, c.changes-c.share)
-		}
-	}
-}
+const dancers = 6
 
-func (m *moved) add(before, after []Row, id proto.NodeID) *moved {
-	if m == nil {
-		m = &moved{}
-	}
-	m.events++
-	for p := range after {
-		if from, to := before[p].Owner, after[p].Owner; from != to {
-			m.changes++
-			if from.ID() == id || to.ID() == id {
-				m.share++
+// drawBallet draws rows of six shards, and where some of them should have copies.
+func drawBallet(t *rapid.T) *ballet {
+	b := &ballet{t: t, rows: make([]Row, 61), moved: make([]int, 61), most: rapid.IntRange(1, 80).Draw(t, "most")}
+	name := func(i int) proto.NodeName { return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%d", i)), 1) }
+	for p := range b.rows {
+		r := &b.rows[p]
+		r.Owner, r.Term, r.Since = name(rapid.IntRange(0, dancers-1).Draw(t, "owner")), 3, 2
+		for _, f := range rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 0, 2, rapid.ID).Draw(t, "followers") {
+			if f := name(f); f != r.Owner {
+				r.Followers = append(r.Followers, f)
 			}
 		}
 	}
-	return m
+	b.scene = &Scene{
+		Verdict: func(proto.NodeName) Verdict { return Lives },
+		Fit:     func(proto.NodeName) bool { return true },
+		Missed:  func(proto.NodeName) bool { return false },
+	}
+	b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "stay"), rapid.IntRange(0, 1).Draw(t, "number"), name)
+	return b
 }
 
-// befall lets something happen to a shard, and says what. One that lives and does not drain is left.
-func (w *world) befall(t *rapid.T) (event string, id proto.NodeID) {
-	id = drawID.Draw(t, "shard")
-	ids := w.ids()
-	last := len(ids) == 1 && ids[0] == id
-	switch rapid.SampledFrom([]string{"starts", "starts", "dies", "drains"}).Draw(t, "event") {
-	case "dies":
-		if !last {
-			w.kill(id)
-			return "dies", id
-		}
-	case "drains":
-		if w.run[id] != 0 && !last {
-			w.draining[id] = true
-			return "drains", id
-		}
-	case "starts":
-		if event = "restarts"; w.run[id] == 0 {
-			event = "joins"
-		}
-		w.start(id)
-		return event, id
+// want says which of the shards should have copies.
+func (b *ballet) want(stay []int, followers int, name func(int) proto.NodeName) {
+	slices.Sort(stay)
+	s := DefaultSettings()
+	s.Followers = uint8(followers)
+	var shards []Shard
+	var runs []proto.NodeName
+	for _, i := range stay {
+		shards, runs = append(shards, Shard{ID: name(i).ID()}), append(runs, name(i))
 	}
-	return "nothing", id
+	b.scene.Wanted = &Wanted{Place(nil, s, shards, len(b.rows)), runs}
+	b.scene.Followers = min(followers, len(shards)-1)
 }
 
-func decideAll(t *rapid.T, w *world, rows []Row) []Row {
-	next, err := Apply(rows, Decide(0, rows, w.verdict, w.ring()))
-	if err != nil {
-		t.Fatal(err)
+// turn begins what should begin, and lets some of the moves get on. It is false when there is nothing to do.
+func (b *ballet) turn() bool {
+	on, ended := Upkeep(b.rows, b.moves, b.scene)
+	for _, m := range on {
+		b.set(m)
 	}
-	return next
+	for _, p := range ended {
+		b.end(p)
+	}
+	free := b.most - len(b.moves)
+	for _, c := range Trim(b.rows, b.moves, b.scene, free) {
+		b.change(c.Partition, c.Row)
+	}
+	begun := Begin(b.rows, b.moves, b.scene, func(proto.Partition) bool { return false }, free)
+	for _, m := range begun {
+		if m.State == Freezing && !slices.Contains(b.rows[m.Partition].Followers, m.To) {
+			b.t.Fatalf("%+v of %+v", m, b.rows[m.Partition])
+		}
+		b.set(m)
+	}
+	if len(b.moves) > b.most || !slices.IsSortedFunc(b.moves, func(x, y Move) int { return int(x.Partition) - int(y.Partition) }) {
+		b.t.Fatalf("%d of %d moves: %+v", len(b.moves), b.most, b.moves)
+	}
+	if len(b.moves) == 0 {
+		return false
+	}
+	some := rapid.Permutation(b.moves).Draw(b.t, "order")[:rapid.IntRange(1, len(b.moves)).Draw(b.t, "some")]
+	for _, m := range some {
+		b.get(m)
+	}
+	return true
 }
 
-// checkMoves holds the moves against the two Rings. The Table was settled in the first.
-func checkMoves(t *rapid.T, w *world, moves []Move, before []Row, was, is func(proto.Partition) proto.NodeName) {
-	planned := make(map[proto.Partition]Move)
-	for _, m := range moves {
-		if _, twice := planned[m.Partition]; twice || m.State != 0 {
-			t.Fatalf("%+v is planned twice or has begun", m)
-		}
-		planned[m.Partition] = m
+// get has the owner of a move's partition wish what comes next.
+func (b *ballet) get(m Move) {
+	kind := proto.WishAdd
+	if m.State == Freezing {
+		kind = proto.WishReady
 	}
-	for i := range before {
-		p := proto.Partition(i)
-		from, to := was(p), is(p)
-		m, ok := planned[p]
-		if want := from != to && w.lives(from); ok != want {
-			t.Fatalf("partition %d is wanted by %s, then by %s: planned %v", p, from, to, ok)
-		}
-		if ok && (m.From != from || m.To != to) {
-			t.Fatalf("partition %d is wanted by %s, then by %s: planned %+v", p, from, to, m)
-		}
+	a, ok := Grant(&proto.Wish{Partition: m.Partition, Kind: kind, Node: m.To}, &b.rows[m.Partition], m, b.scene)
+	if !ok || a.Row.Term == 0 {
+		b.t.Fatalf("%+v of %+v: %v is not granted", m, b.rows[m.Partition], kind)
+	}
+	b.change(m.Partition, a.Row)
+	if a.Freezes {
+		m.State = Freezing
+		b.set(m)
+	}
+	if a.Ends {
+		b.end(m.Partition)
 	}
 }
 
-// makeMoves hands over partition by partition, in any order, some at a time.
-func makeMoves(t *rapid.T, w *world, rows []Row, moves []Move) []Row {
-	rows, ring := slices.Clone(rows), w.ring()
-	for len(moves) > 0 {
-		some := rapid.Permutation(moves).Draw(t, "order")[:rapid.IntRange(1, len(moves)).Draw(t, "some")]
-		for _, m := range some {
-			r := &rows[m.Partition]
-			*r = Row{Owner: m.To, Term: r.Term + 1, Since: r.Term + 1}
+func (b *ballet) change(p proto.Partition, row Row) {
+	if was := b.rows[p].Owner; was != row.Owner {
+		if b.moved[p]++; b.moved[p] > 1 || row.Owner != b.scene.Wanted.Owner(p) {
+			b.t.Fatalf("partition %d goes from %s to %s, its owner number %d", p, was, row.Owner, b.moved[p])
 		}
-		left := Moves(rows, w.verdict, ring)
-		want := slices.DeleteFunc(moves, func(m Move) bool { return slices.Contains(some, m) })
-		if !slices.Equal(left, want) {
-			t.Fatalf("after some of the moves there are others left: %v, want %v", left, want)
-		}
-		moves = left
 	}
-	return rows
+	b.rows[p] = row
 }
 
-// TestMovesNeedTwoThatLive: a hand-off takes two.
-func TestMovesNeedTwoThatLive(t *testing.T) {
-	verdict := func(n proto.NodeName) Verdict {
-		return map[proto.NodeName]Verdict{"a/1": Lives, "b/1": Lives, "silent/1": Silent, "dead/1": Proved}[n]
+func (b *ballet) set(m Move) {
+	b.end(m.Partition)
+	at, _ := slices.BinarySearchFunc(b.moves, m.Partition, func(m Move, p proto.Partition) int { return int(m.Partition) - int(p) })
+	b.moves = slices.Insert(b.moves, at, m)
+}
+
+func (b *ballet) end(p proto.Partition) {
+	b.moves = slices.DeleteFunc(b.moves, func(m Move) bool { return m.Partition == p })
+}
+
+// TestMovesEnd: from any Table to any Placement the moves come to an end, each partition's owner changes once
+// at most, and to where it is wanted, and at last all copies are where they should be. Another
+// Placement in the middle makes no difference.
+func TestMovesEnd(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := drawBallet(t)
+		name := func(i int) proto.NodeName { return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%d", i)), 1) }
+		if rapid.Bool().Draw(t, "changes its mind") {
+			for range rapid.IntRange(0, 5).Draw(t, "after") {
+				b.turn()
+			}
+			b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "then"), rapid.IntRange(0, 1).Draw(t, "number"), name)
+			clear(b.moved)
+		}
+		turns := 0
+		for b.turn() {
+			if turns++; turns > 6*len(b.rows)+10 {
+				t.Fatalf("no end: %+v", b.moves)
+			}
+		}
+		for b.turnTrims() {
+		}
+		w := b.scene.Wanted
+		for i, r := range b.rows {
+			p := proto.Partition(i)
+			var followers []proto.NodeName
+			if f := w.Follower(p); f != "" {
+				followers = []proto.NodeName{f}
+			}
+			if r.Owner != w.Owner(p) || !slices.Equal(r.Followers, followers) {
+				t.Fatalf("partition %d has come to %+v, wanted at %s, %s", p, r, w.Owner(p), w.Follower(p))
+			}
+		}
+	})
+}
+
+// turnTrims is for the rows that are left with too many followers when no move is.
+func (b *ballet) turnTrims() bool {
+	changes := Trim(b.rows, nil, b.scene, b.most)
+	for _, c := range changes {
+		b.change(c.Partition, c.Row)
 	}
+	return len(changes) > 0
+}
+
+// TestTrim: followers that are too many go, but for those that we merely do not hear: fewer are wanted then
+// only because of that.
+func TestTrim(t *testing.T) {
 	for _, tt := range []struct {
-		owner, wanted proto.NodeName
-		planned       bool
+		followers    int
+		silent, dead string
+		row          Row
+		want         string // "" for no change
 	}{
-		{"a/1", "b/1", true},
-		{"a/1", "a/1", false},
-		{"a/1", "silent/1", false},
-		{"a/1", "dead/1", false},
-		{"a/1", "", false},
-		{"silent/1", "b/1", false},
-		{"dead/1", "b/1", false},
-		{"", "b/1", false},
+		{1, "", "", row("c", "bd"), "c d 6"},
+		{0, "", "", row("c", "d"), "c  6"},
+		{1, "", "", row("c", "d"), ""},
+		{1, "", "", row("c", "be"), ""},  // a move will see to it
+		{1, "", "", row("a", "bd"), ""},  // likewise
+		{1, "c", "", row("c", "bd"), ""}, // an heir will see to it
+		{0, "d", "", row("c", "d"), ""},
+		{1, "d", "", row("c", "bd"), ""},
+		{1, "", "b", row("c", "bd"), ""},
 	} {
-		moves := Moves([]Row{{Owner: tt.owner, Term: 1}}, verdict, func(proto.Partition) proto.NodeName { return tt.wanted })
-		if planned := len(moves) == 1; planned != tt.planned {
-			t.Errorf("from %q to %q: %s", tt.owner, tt.wanted, fmt.Sprint(moves))
+		have := ""
+		for _, c := range Trim([]Row{tt.row}, nil, stage(tt.followers, tt.silent, tt.dead), 1) {
+			have = short(c.Row)
 		}
+		if have != tt.want {
+			t.Errorf("%s, %s silent, %s dead: %q, want %q", short(tt.row), tt.silent, tt.dead, have, tt.want)
+		}
+	}
+}
+
+// TestWhatBeginsFirst: away from a draining node, then what lacks a copy, then hand-offs, then followers.
+func TestWhatBeginsFirst(t *testing.T) {
+	s := stage(1, "", "")
+	s.Wanted.Placement = &Placement{
+		settings: DefaultSettings(), shards: []Shard{{ID: "a"}, {ID: "b"}, {ID: "c"}},
+		owners: []int32{0, 0, 0, 0, 0, 0}, followers: []int32{1, 1, 1, 1, 1, 1},
+	}
+	s.Wanted.Runs = []proto.NodeName{"a", "b", "c"}
+	rows := []Row{row("a", "c"), row("b", "a"), row("c", ""), row("a", ""), row("a", "d"), row("e", "a")}
+	want := []Move{
+		{4, "", "b", Learning},  // d drains
+		{5, "e", "a", Freezing}, // e drains, and a follows it
+		{2, "c", "a", Learning}, // it has no copy, and the first is made where it is wanted
+		{3, "", "b", Learning},  // it has no copy
+		{1, "b", "a", Freezing}, // a is wanted, and follows it
+		{0, "", "b", Learning},  // the follower is in the wrong place
+	}
+	never := func(proto.Partition) bool { return false }
+	for most := range len(want) + 2 {
+		first := slices.Clone(want[:min(most, len(want))])
+		slices.SortFunc(first, func(a, b Move) int { return int(a.Partition) - int(b.Partition) })
+		if have := Begin(rows, nil, s, never, most); !slices.Equal(have, first) {
+			t.Errorf("of %d: %+v, want %+v", most, have, first)
+		}
+	}
+	rests := func(p proto.Partition) bool { return p == 4 }
+	if have := Begin(rows, []Move{{Partition: 5, From: "e", To: "a", State: Freezing}}, s, rests, 1); len(have) != 1 || have[0] != want[2] {
+		t.Errorf("with one under way and one that rests: %+v", have)
+	}
+	s.Wanted = nil
+	if have := Begin(rows, nil, s, never, 9); len(have) != 0 {
+		t.Errorf("while nobody knows where: %+v", have)
+	}
+}
+
+// TestUpkeep: which moves are over, and which get on.
+func TestUpkeep(t *testing.T) {
+	const gone, goes = "over", "gets on"
+	for _, tt := range []struct {
+		name         string
+		silent, dead string
+		row          Row
+		move         Move
+		want         string
+	}{
+		{"a hand-off", "", "", row("a", "b"), Move{From: "a", To: "c", State: Learning}, ""},
+		{"a hand-off to one in sync", "", "", row("a", "c"), Move{From: "a", To: "c", State: Learning}, goes},
+		{"a hand-off that freezes", "", "", row("a", "c"), Move{From: "a", To: "c", State: Freezing}, ""},
+		{"one that freezes, and the target fell out", "", "", row("a", ""), Move{From: "a", To: "c", State: Freezing}, gone},
+		{"another owner", "", "", row("b", "c"), Move{From: "a", To: "c", State: Learning}, gone},
+		{"the target owns it", "", "", row("c", ""), Move{From: "a", To: "c", State: Learning}, gone},
+		{"the target is silent", "c", "", row("a", "b"), Move{From: "a", To: "c", State: Learning}, gone},
+		{"the target is dead", "", "c", row("a", "b"), Move{From: "a", To: "c", State: Learning}, gone},
+		{"the owner is silent", "a", "", row("a", "b"), Move{From: "a", To: "c", State: Learning}, gone},
+		{"nobody wants it there any more", "", "", row("a", "c"), Move{From: "a", To: "b", State: Learning}, gone},
+		{"nor hands off to the wanted follower", "", "", row("a", "c"), Move{From: "a", To: "d", State: Learning}, gone},
+		{"a refill", "", "", row("a", "b"), Move{To: "d", State: Learning}, ""},
+		{"a refill with the wanted owner", "", "", row("a", "b"), Move{To: "c", State: Learning}, ""},
+		{"a refill that is done", "", "", row("a", "d"), Move{To: "d", State: Learning}, gone},
+		{"a refill in the wrong place", "", "", row("a", "d"), Move{To: "e", State: Learning}, gone},
+		{"a row without an owner", "", "", row("", ""), Move{To: "d", State: Learning}, gone},
+	} {
+		on, ended := Upkeep([]Row{tt.row}, []Move{tt.move}, stage(1, tt.silent, tt.dead))
+		have := ""
+		switch {
+		case len(ended) == 1 && len(on) == 0:
+			have = gone
+		case len(on) == 1 && on[0].State == Freezing && on[0].To == tt.move.To:
+			have = goes
+		}
+		if have != tt.want {
+			t.Errorf("%s: %q, want %q", tt.name, have, tt.want)
+		}
+	}
+	if _, ended := Upkeep([]Row{row("a", "d")}, []Move{{From: "a", To: "b", State: Learning}}, &Scene{Verdict: stage(1, "", "").Verdict, Fit: func(proto.NodeName) bool { return true }}); len(ended) > 0 {
+		t.Error("while nobody knows where copies are wanted, moves go on")
+	}
+	s := stage(0, "", "")
+	if _, ended := Upkeep([]Row{row("a", "")}, []Move{{To: "d", State: Learning}}, s); len(ended) != 1 {
+		t.Error("a refill goes on though no followers are wanted any more")
 	}
 }

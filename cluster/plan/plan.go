@@ -1,12 +1,13 @@
-// Package plan holds the coordinator's decisions: where partitions should live (Place), which of
-// them need a new owner now (Decide), which a rebalancing would hand over (Moves), who keeps the
-// register (Voters), and what is left after the register was lost (Recover).
+// Package plan holds the coordinator's decisions: where copies of partitions should be (Place), which
+// partitions begin anew now (Decide), who takes over from a lost owner (Heirs, Succeed), what an owner's
+// wish leads to (Grant), what is moved (Begin, Upkeep, Trim), who keeps the register (Voters), and what is
+// left after the register was lost (Recover).
 //
 // It is pure: no goroutine, lock, clock or socket, and the same arguments give the same answer on
 // every node. It does not know how a Table travels, who the coordinator is, or how a node is found
 // to be dead; package cluster does, and gives its Verdict.
 //
-// Read place.go, verdict.go, then this file, then move.go, voters.go and recover.go.
+// Read place.go, verdict.go, then this file, then move.go, wish.go, voters.go and recover.go.
 package plan
 
 import (
@@ -24,8 +25,8 @@ type Row struct {
 	Followers []proto.NodeName // in-sync copies, in the order of the Table; never changed in place
 	Term      proto.Term       // counts the changes of this Row; 0 only before the first owner
 
-	// Since is the Term in which Owner became the owner. An owner that has been one without a
-	// break since then keeps its rooms; one that was not, in a term that it missed, drops them.
+	// Since is the Term in which the partition's log began: a reset, and nothing else, changes it.
+	// Whom the Row names, and who has held a whole copy in a term not below Since, still has it.
 	Since proto.Term
 }
 
@@ -47,9 +48,9 @@ type Change struct {
 // the new one mints new epochs (Since is the new term), and that takes proof (rule R9): a silent
 // owner keeps everything. While wanted names nobody, or one that does not live, nothing changes.
 //
-// A partition with a follower that is not proved dead is left alone: fail-over, which has a
-// follower promise the next term first, is not decided here yet. A partition whose owner lives stays,
-// wherever the ring would have it: planned moves are hand-offs (see Moves).
+// A partition with a follower that is not proved dead is left alone: in a fail-over the follower promises
+// the next term first (Heirs, Succeed). A partition whose owner lives stays, wherever the ring would
+// have it: planned moves are hand-offs (Begin).
 func Decide(generation uint32, rows []Row, verdict func(proto.NodeName) Verdict, wanted func(proto.Partition) proto.NodeName) []Change {
 	var changes []Change
 	for i, row := range rows {

@@ -71,7 +71,7 @@ func (w *world) ring() func(proto.Partition) proto.NodeName {
 	for i, id := range ids {
 		names[i] = proto.MakeNodeName(id, w.run[id])
 	}
-	placed := Place(DefaultSettings(), ids, w.partitions)
+	placed := Owners(DefaultSettings(), ids, w.partitions)
 	return func(p proto.Partition) proto.NodeName {
 		if len(names) == 0 {
 			return ""
@@ -223,11 +223,11 @@ func checkBalance(t interface{ Fatalf(string, ...any) }, rows []Row, shards int)
 	}
 }
 
-func TestPlaceGoesByID(t *testing.T) {
+func TestOwnersGoByID(t *testing.T) {
 	ids := []proto.NodeID{"shard-1", "shard-11", "shard-2"}
-	before := Place(DefaultSettings(), ids, proto.Partitions)
-	without := Place(DefaultSettings(), []proto.NodeID{"shard-1", "shard-2"}, proto.Partitions)
-	back := Place(DefaultSettings(), ids, proto.Partitions)
+	before := Owners(DefaultSettings(), ids, proto.Partitions)
+	without := Owners(DefaultSettings(), []proto.NodeID{"shard-1", "shard-2"}, proto.Partitions)
+	back := Owners(DefaultSettings(), ids, proto.Partitions)
 	if !slices.Equal(before, back) {
 		t.Error("a shard that left and came back has another place")
 	}
@@ -241,22 +241,22 @@ func TestPlaceGoesByID(t *testing.T) {
 	if moved > proto.Partitions/4 {
 		t.Errorf("%d of %d partitions moved between the two that stayed", moved, proto.Partitions)
 	}
-	if Place(DefaultSettings(), nil, proto.Partitions) != nil {
+	if Owners(DefaultSettings(), nil, proto.Partitions) != nil {
 		t.Error("without shards there are places")
 	}
 }
 
 func TestSettingsCheck(t *testing.T) {
 	good := DefaultSettings()
-	for _, s := range []Settings{good, {1, 1, 100}, {1, 1000, 1000}} {
+	for _, s := range []Settings{good, {1, 1, 100, 0}, {1, 1000, 1000, 1}} {
 		if err := s.Check(); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
-		if placed := Place(s, []proto.NodeID{"a", "b", "c"}, 61); len(placed) != 61 {
+		if placed := Owners(s, []proto.NodeID{"a", "b", "c"}, 61); len(placed) != 61 {
 			t.Errorf("%+v: %d places", s, len(placed))
 		}
 	}
-	for _, s := range []Settings{{}, {0, 100, 125}, {2, 100, 125}, {1, 0, 125}, {1, 1001, 125}, {1, 100, 99}, {1, 100, 1001}} {
+	for _, s := range []Settings{{}, {0, 100, 125, 1}, {2, 100, 125, 1}, {1, 0, 125, 1}, {1, 1001, 125, 1}, {1, 100, 99, 1}, {1, 100, 1001, 1}, {1, 100, 125, 2}} {
 		if s.Check() == nil {
 			t.Errorf("%+v passes", s)
 		}
@@ -279,7 +279,7 @@ func TestApplyRefuses(t *testing.T) {
 	}
 }
 
-func BenchmarkPlace(b *testing.B) {
+func BenchmarkOwners(b *testing.B) {
 	for _, n := range []int{3, 10, 30, 100} {
 		var ids []proto.NodeID
 		for i := range n {
@@ -287,7 +287,7 @@ func BenchmarkPlace(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				Place(DefaultSettings(), ids, proto.Partitions)
+				Owners(DefaultSettings(), ids, proto.Partitions)
 			}
 		})
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/link"
@@ -117,10 +119,23 @@ func (c *control) names() []proto.NodeName {
 
 // Frame is called on a lane's loop.
 func (c *control) Frame(k *link.Link, typ proto.FrameType, body []byte) {
-	from := k.Peer().Name
+	c.handle(k.Peer().Name, typ, body)
+}
+
+// hear takes a frame of this node's own.
+func (c *control) hear(frame []byte) {
+	if typ, size, err := proto.ParseHeader(frame); err == nil && size == len(frame) {
+		c.handle(c.node.name, typ, frame[proto.HeaderSize:])
+	}
+}
+
+func (c *control) handle(from proto.NodeName, typ proto.FrameType, body []byte) {
 	switch typ {
-	case proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion, proto.FrameWitness, proto.FrameFound, proto.FrameAgree:
+	case proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion, proto.FrameWitness, proto.FrameFound, proto.FrameAgree,
+		proto.FramePromised, proto.FrameWish:
 		c.node.cluster.HandleFrame(from, typ, body)
+	case proto.FramePromise:
+		c.promise(from, body)
 	case proto.FrameAsk:
 		if x, err := proto.ParseAsk(body); err == nil {
 			c.answer(from, x)
@@ -134,8 +149,33 @@ func (c *control) Frame(k *link.Link, typ proto.FrameType, body []byte) {
 	// the wrong role: it asks for nothing that we would have to do.
 }
 
-// send hands a frame to the link to a node, and drops it when there is none.
+// promise has the role answer a coordinator, which may be this node.
+func (c *control) promise(from proto.NodeName, body []byte) {
+	list, err := proto.ParsePromises(body)
+	if err != nil {
+		c.node.log.Warn("promise not understood", zap.String("node", string(from)), zap.Error(err))
+		return
+	}
+	c.node.role.promise(list, func(answers []proto.Promise) {
+		c.send(from, proto.AppendPromised(nil, answers))
+	})
+}
+
+// wish tells the coordinator what this node's partitions want. Without one, or when it does not get
+// there, it is wished again.
+func (c *control) wish(list []proto.Wish) {
+	if to := c.node.cluster.Stance().Leader; to != "" {
+		c.send(to, proto.AppendWishes(nil, list))
+	}
+}
+
+// send hands a frame to the link to a node, and drops it when there is none. What this node says to
+// itself is heard at once.
 func (c *control) send(to proto.NodeName, frame []byte) {
+	if to == c.node.name {
+		c.hear(frame)
+		return
+	}
 	c.mu.Lock()
 	w, ok := c.first[to]
 	c.mu.Unlock()

@@ -10,3 +10,15 @@ func (n *Node) View() *cluster.View { return n.cluster.View() }
 
 // Stance is where this node stands towards the register.
 func (n *Node) Stance() cluster.Stance { return n.cluster.Stance() }
+
+// Ring is where this node wants partitions to be.
+func (n *Node) Ring() *cluster.Ring { return n.cluster.Ring() }
+
+// Settled is what the admin port says.
+func (n *Node) Settled() bool { return n.cluster.Settled() }
+
+// SingleCopy is how many partitions have one copy.
+func (n *Node) SingleCopy() int { return n.cluster.SingleCopy() }
+
+// Watch tells of changes of any of these.
+func (n *Node) Watch() (<-chan struct{}, func()) { return n.cluster.Watch() }

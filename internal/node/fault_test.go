@@ -295,32 +295,6 @@ func TestOnlyShardRestarts(t *testing.T) {
 	})
 }
 
-// A shard that is told to stop says so first: its rooms are elsewhere at once,
-// and no socket is closed.
-func TestShardDrains(t *testing.T) {
-	inWorld(t, func(t *testing.T, w *world) {
-		w.cluster(3, 2)
-		a, b := w.join("r1", "room=a&num=1"), w.join("r2", "room=a")
-		old := epochOf(t, a.take()[0])
-		b.say("before")
-		owner := w.running[w.owner("a")]
-		began := time.Now()
-		close(owner.drain)
-		<-owner.ended
-		took(t, "run returned", began, time.Now(), 0, time.Second)
-		b.say("after")
-		time.Sleep(time.Second)
-		a.say("later")
-		heard := a.take()
-		if len(heard) != 4 || epochOf(t, heard[1]) == old || !strings.HasSuffix(heard[1], ".0 reset") {
-			t.Fatalf("heard %q after epoch %s", heard, old)
-		}
-		a.heard = append(heard[:1], heard[2:]...)
-		a.hears("1 before", "1 after", "2 later")
-		b.hears("before", "after", "later")
-	})
-}
-
 // A router that dies harms its own sockets only.
 func TestRouterKilled(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

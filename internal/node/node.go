@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,10 +34,13 @@ type Config struct {
 	Link, Gossip, Admin string // where to listen; if empty, a free port on loopback
 	Advertise           string // the host that others dial; if empty, that of each address
 
-	Join            []string  // gossip addresses of other nodes
-	BootstrapExpect int       // shards that found a cluster; if zero, 1, or 3 with Join
-	Keys            [][]byte  // cluster keys; the first encrypts, all decrypt
-	LinkTLS         *link.TLS // mutual TLS on links; if nil, plain
+	Join            []string      // gossip addresses of other nodes
+	BootstrapExpect int           // shards that found a cluster; if zero, 1, or 3 with Join
+	Followers       int           // copies beside the owner's, 0 or 1, of a cluster that this shard leads; negative: as it is
+	MaxMoves        int           // partitions that are moved at a time while this node leads; if zero, 32; if negative, none is
+	DrainTime       time.Duration // for a shard to hand over what it has when it drains; if zero, a minute
+	Keys            [][]byte      // cluster keys; the first encrypts, all decrypt
+	LinkTLS         *link.TLS     // mutual TLS on links; if nil, plain
 
 	// VersionMin and VersionMax are the protocol versions to speak; for tests.
 	// If zero, those of package proto.
@@ -87,6 +91,9 @@ type Node struct {
 	clients net.Listener // nil on a shard
 
 	registry *prometheus.Registry
+
+	lacking atomic.Pointer[time.Time] // since when partitions that this shard could follow lack copies; nil: none does
+	warned  bool                      // of that; owned by watch
 }
 
 // Addresses are where an open node listens.
@@ -127,9 +134,9 @@ func OpenRouter(cfg Config, listen string, rc router.Config) (*Node, error) {
 func OpenShard(cfg Config, sc shard.Config) (*Node, error) {
 	return open(cfg, proto.RoleShard, "", func(n *Node) (role, error) {
 		sc.Self, sc.Control, sc.NeedTable, sc.Logger = n.name, n.control, n.needTable, n.log
-		sc.Partitions = n.cfg.Partitions
+		sc.Partitions, sc.Wish = n.cfg.Partitions, n.control.wish
 		s, err := shard.New(sc)
-		return &shardRole{Shard: s, log: n.log}, err
+		return &shardRole{Shard: s, node: n}, err
 	})
 }
 
@@ -143,6 +150,12 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 	}
 	if cfg.Cluster == "" {
 		cfg.Cluster = "roomring"
+	}
+	if cfg.DrainTime == 0 {
+		cfg.DrainTime = time.Minute
+	}
+	if kind == proto.RoleRouter {
+		cfg.Followers = -1 // shards say that
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -212,7 +225,8 @@ func (n *Node) join() (err error) {
 	}
 	n.cluster, err = cluster.New(cluster.Config{
 		Self: self, Name: n.cfg.Cluster, Membership: membership, Register: n.voting, Seeded: len(n.cfg.Join) > 0,
-		BootstrapExpect: n.cfg.BootstrapExpect, Partitions: n.cfg.Partitions, Send: n.control.send, Logger: n.log,
+		BootstrapExpect: n.cfg.BootstrapExpect, Followers: n.cfg.Followers, MaxMoves: n.cfg.MaxMoves,
+		Partitions: n.cfg.Partitions, Send: n.control.send, Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -318,6 +332,7 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	gossip, leaveGossip := context.WithCancel(ctx)
 	defer leaveGossip()
 	left := make(chan struct{})
+	var late error // that not all was done in time
 
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -341,11 +356,14 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 		case <-ctx.Done():
 			return nil
 		}
-		err := n.leave(ctx, leaveGossip, left)
+		late = n.leave(ctx, leaveGossip, left)
 		stop(errLeft)
-		return err
+		return nil
 	})
 	err := g.Wait()
+	if late != nil {
+		err = late
+	}
 	if errors.Is(err, errLeft) || parent.Err() != nil && errors.Is(err, context.Canceled) {
 		err = nil
 	}
@@ -432,6 +450,7 @@ func (n *Node) apply() {
 	}
 	n.mesh.Want(want)
 	n.role.apply(view, table)
+	n.watchCopies(view, table)
 }
 
 func voters(t *cluster.Table) map[proto.NodeName]bool {

@@ -2,6 +2,10 @@ package node
 
 import (
 	"context"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
@@ -30,11 +34,56 @@ func (s *source) Ready() (bool, []string) {
 	} else if ok, reason := s.role.healthy(); !ok {
 		reasons = append(reasons, reason)
 	}
-	ready := len(reasons) == 0
-	if ready && s.kind == proto.RoleShard && !votersWhole(s.cluster.View(), s.cluster.Table()) {
-		return false, []string{admin.ReasonVoters}
+	if len(reasons) == 0 && s.kind == proto.RoleShard {
+		reasons = s.safety()
 	}
-	return ready, reasons
+	return len(reasons) == 0, reasons
+}
+
+// safety is why a rolling restart should not go on to the next shard yet.
+func (s *source) safety() []string {
+	reasons := []string{}
+	if !votersWhole(s.cluster.View(), s.cluster.Table()) {
+		reasons = append(reasons, admin.ReasonVoters)
+	}
+	if since := s.lacking.Load(); since != nil && time.Since(*since) < copiesPatience {
+		reasons = append(reasons, admin.ReasonCopies)
+	}
+	return reasons
+}
+
+// copiesPatience bounds how long a shard is not ready because copies are missing: a cluster that cannot
+// make them must still be possible to restart.
+const copiesPatience = 5 * time.Minute
+
+// watchCopies notes since when partitions that this shard could follow lack a copy.
+func (n *Node) watchCopies(v *cluster.View, t *cluster.Table) {
+	since := n.lacking.Load()
+	switch lacking := t != nil && copiesLacking(n.name, v, t); {
+	case !lacking:
+		n.lacking.Store(nil)
+	case since == nil:
+		now := time.Now()
+		n.lacking.Store(&now)
+	case time.Since(*since) >= copiesPatience && !n.warned:
+		n.warned = true
+		n.log.Warn("copies are still missing; this node counts as ready all the same", zap.Duration("for", time.Since(*since)))
+	}
+}
+
+// copiesLacking reports whether partitions of others have fewer followers than they should, and there
+// are shards enough for them.
+func copiesLacking(self proto.NodeName, v *cluster.View, t *cluster.Table) bool {
+	staying := 0
+	for _, n := range v.LiveShards(t.Instance) {
+		if n.State != cluster.Draining {
+			staying++
+		}
+	}
+	wanted := min(int(t.Settings.Followers), staying-1)
+	return slices.ContainsFunc(t.Rows(), func(r cluster.Row) bool {
+		return r.Owner != self && len(r.Followers) < wanted
+	})
 }
 
 // standing is what keeps the node from being a whole part of its cluster.

@@ -2,13 +2,19 @@ package node
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"iter"
 	"net"
+	"slices"
 	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/link"
 	"github.com/roomring/roomring/proto"
@@ -29,6 +35,8 @@ type role interface {
 	apply(*cluster.View, *cluster.Table)
 	// healthy says whether the role can serve, and if not, why, in one word.
 	healthy() (bool, string)
+	// promise asks what this node follows for promises; answer may be called several times, from loops.
+	promise(list []proto.Promise, answer func([]proto.Promise))
 	// room describes a room of a partition that this node owns.
 	room(ctx context.Context, name string) (partition.Info, bool, error)
 	samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error)
@@ -47,6 +55,9 @@ func (r *routerRole) drain(ctx context.Context) error { return r.Drain(ctx) }
 
 func (r *routerRole) retire(context.Context) error { return nil }
 
+// promise has nothing to promise: a router follows nothing.
+func (r *routerRole) promise([]proto.Promise, func([]proto.Promise)) {}
+
 func (r *routerRole) healthy() (bool, string) { return r.Healthy() }
 
 func (r *routerRole) room(context.Context, string) (partition.Info, bool, error) {
@@ -57,12 +68,12 @@ func (r *routerRole) apply(_ *cluster.View, t *cluster.Table) {
 	if t == nil || t == r.applied {
 		return
 	}
-	r.applied = t
-	rows := make([]router.Row, t.Partitions())
-	for p := range rows {
-		row := t.Row(proto.Partition(p))
-		rows[p] = router.Row{Owner: row.Owner, Term: row.Term}
+	var rows []router.Row
+	for p := range news(r.applied, t) {
+		row := t.Row(p)
+		rows = append(rows, router.Row{Partition: p, Owner: row.Owner, Term: row.Term})
 	}
+	r.applied = t
 	r.SetTable(rows)
 }
 
@@ -78,7 +89,7 @@ func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sa
 
 type shardRole struct {
 	*shard.Shard
-	log *zap.Logger
+	node *Node
 
 	mu      sync.Mutex // guards what is below
 	applied *cluster.Table
@@ -87,22 +98,68 @@ type shardRole struct {
 
 func (s *shardRole) run(ctx context.Context, _ net.Listener) error { return s.Run(ctx) }
 
-// drain has nobody to hand over to yet: partitions get new owners, and their
-// rooms new epochs, when this node has left. It says what that loses.
+// drain waits until others own and follow what this node did. With nobody there to take it, it ends at
+// once and says what is lost; past the drain time it fails.
 func (s *shardRole) drain(ctx context.Context) error {
-	lanes, err := s.Stats(ctx)
-	if err != nil {
-		return nil // the end has overtaken us: there is nobody left to ask
+	ctx, cancel := context.WithTimeout(ctx, s.node.cfg.DrainTime)
+	defer cancel()
+	changed, stop := s.node.cluster.Watch()
+	defer stop()
+	for !s.node.cluster.Stance().Free {
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return s.late(ctx)
+		}
 	}
-	partitions, rooms := 0, 0
+	s.sayLost()
+	return nil
+}
+
+// late is the end of a drain that took too long, if it was not overtaken by the end of all.
+func (s *shardRole) late(ctx context.Context) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil
+	}
+	owned, following := s.sayLost()
+	return fmt.Errorf("drain: after %v this node still owns %d partitions and follows %d", s.node.cfg.DrainTime, owned, following)
+}
+
+// sayLost says which rooms go with this node: those of partitions that it owns and that nobody follows.
+func (s *shardRole) sayLost() (owned, following int) {
+	t := s.node.cluster.Table()
+	if t == nil {
+		return 0, 0
+	}
+	alone := 0
+	for _, row := range t.Rows() {
+		switch {
+		case row.Owner == s.node.name && len(row.Followers) == 0:
+			alone++
+			fallthrough
+		case row.Owner == s.node.name:
+			owned++
+		case slices.Contains(row.Followers, s.node.name):
+			following++
+		}
+	}
+	if alone == 0 {
+		return owned, following
+	}
+	short, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	lanes, err := s.Stats(short)
+	if err != nil {
+		return owned, following // the end has overtaken us: there is nobody left to ask
+	}
+	rooms := 0
 	for i := range lanes {
-		partitions += lanes[i].Core.Owned
 		rooms += lanes[i].Core.Rooms
 	}
 	if rooms > 0 {
-		s.log.Warn("rooms are lost: this node has the only copy of them", zap.Int("rooms", rooms), zap.Int("partitions", partitions))
+		s.node.log.Warn("rooms are lost: this node has the only copy of them", zap.Int("rooms", rooms), zap.Int("partitions", alone))
 	}
-	return nil
+	return owned, following
 }
 
 // retire gives up all partitions, so that nothing is appended behind the goodbye that lets others own
@@ -113,13 +170,18 @@ func (s *shardRole) retire(ctx context.Context) error {
 	if t := s.applied; t != nil {
 		rows := make([]shard.Row, t.Partitions())
 		for p := range rows {
-			rows[p].Term = t.Row(proto.Partition(p)).Term
+			rows[p].Partition = proto.Partition(p)
+			rows[p].Term = t.Row(rows[p].Partition).Term
 		}
 		s.SetTable(rows)
 	}
 	s.mu.Unlock()
 	_, err := s.Stats(ctx) // answered by all lanes behind that
 	return err
+}
+
+func (s *shardRole) promise(list []proto.Promise, answer func([]proto.Promise)) {
+	s.Promise(list, answer)
 }
 
 func (s *shardRole) healthy() (bool, string) { return true, "" }
@@ -141,13 +203,31 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 	if t == nil || t == s.applied || s.retired {
 		return
 	}
-	s.applied = t
-	rows := make([]shard.Row, t.Partitions())
-	for p := range rows {
-		row := t.Row(proto.Partition(p))
-		rows[p] = shard.Row{Owner: row.Owner, Followers: row.Followers, Term: row.Term, Since: row.Since}
+	var rows []shard.Row
+	for p := range news(s.applied, t) {
+		row, move := t.Row(p), t.Move(p)
+		rows = append(rows, shard.Row{Partition: p, Row: partition.Row{
+			Owner: row.Owner, Followers: row.Followers, Term: row.Term, Since: row.Since,
+			Learner: move.To, Freezing: move.State == plan.Freezing,
+		}})
 	}
+	s.applied = t
 	s.SetTable(rows)
+}
+
+// news are the partitions whose row or move is another one than in the Table before, which may be nil, in
+// no order: a cluster that moves things has hundreds of Tables, each a few rows apart.
+func news(before, now *cluster.Table) iter.Seq[proto.Partition] {
+	return func(yield func(proto.Partition) bool) {
+		for i := range now.Rows() {
+			p := proto.Partition(i)
+			if before == nil || !now.Row(p).Equal(before.Row(p)) || now.Move(p) != before.Move(p) {
+				if !yield(p) {
+					return
+				}
+			}
+		}
+	}
 }
 
 func (s *shardRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error) {

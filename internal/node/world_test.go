@@ -123,7 +123,7 @@ func (w *world) start(id, ip string, open func(node.Config) (*node.Node, error))
 	r := &running{ip: ip, drain: make(chan struct{}), stop: stop, ended: make(chan struct{})}
 	r.again = func() *running { return w.start(id, ip, open) }
 	cfg := node.Config{
-		ID: proto.NodeID(id), Link: ip + ":7400", Partitions: partitions,
+		ID: proto.NodeID(id), Link: ip + ":7400", Partitions: partitions, MaxMoves: -1, // most tests are about something else
 		Net: &node.Net{Listen: w.net.Listen, Dial: w.net.Host(ip).DialContext},
 		Membership: func(self cluster.Node) cluster.Membership {
 			return &gossip{w.directory.Join(self), w, self.Name, &r.killed}

@@ -39,6 +39,7 @@ func (s *source) checkRouter(r *Router) error {
 	for _, rule := range []func() error{
 		func() error { return s.checkNode(&r.Node, []listener{{"listen", r.Listen}}) },
 		func() error { return s.checkClients(r) },
+		func() error { return s.checkAPIKeys(r) },
 		func() error { return s.size("max-message", r.MaxMessage, 1, maxMessage) },
 		func() error { return s.size("window", r.Window, 64<<10, 1<<30) },
 		func() error { return s.number("max-conns", r.MaxConns, 0, maxDescriptors) },
@@ -69,10 +70,16 @@ func (s *source) checkShard(h *Shard) error {
 		func() error { return s.size("history-bytes", h.HistoryBytes, 1, 1<<30) },
 		func() error { return s.span("history-age", h.HistoryAge, time.Second, 24*time.Hour) },
 		func() error { return s.size("window", h.Window, 64<<10, 1<<30) },
+		func() error { return s.number("followers", h.Followers, 0, 1) },
+		func() error { return s.number("min-copies", h.MinCopies, 1, 2) },
+		func() error { return s.span("drain-time", h.DrainTime, 0, time.Hour) },
 	} {
 		if err := rule(); err != nil {
 			return err
 		}
+	}
+	if h.MinCopies > h.Followers+1 {
+		return s.failf("min-copies", "%d copies are more than --followers %d makes: nothing would ever be acknowledged", h.MinCopies, h.Followers)
 	}
 	if h.BootstrapExpect == 0 {
 		h.BootstrapExpect = 1
@@ -102,6 +109,7 @@ func (s *source) checkNode(n *Node, more []listener) error {
 		func() error { return s.checkSeeds(n) },
 		func() error { return s.oneOf("log-level", n.LogLevel, "debug", "info", "warn", "error") },
 		func() error { return s.oneOf("log-format", n.LogFormat, "auto", "json", "console") },
+		func() error { return s.number("max-moves", n.MaxMoves, 0, 4096) },
 		func() error { return s.checkMemory(n) },
 		func() error { return s.checkData(n) },
 	} {
@@ -187,8 +195,24 @@ func (s *source) checkKeys(n *Node) (err error) {
 			return s.failf("cluster-key", "%v", err)
 		}
 	case n.ClusterKeyFile != "":
-		if n.keys, err = readKeys(n.ClusterKeyFile); err != nil {
+		if n.keys, err = readKeys(n.ClusterKeyFile, parseKeys); err != nil {
 			return s.failf("cluster-key-file", "%v", err)
+		}
+	}
+	return nil
+}
+
+func (s *source) checkAPIKeys(r *Router) (err error) {
+	switch {
+	case r.APIKey != "" && r.APIKeyFile != "":
+		return s.failf("api-key-file", "give this or --api-key, not both")
+	case r.APIKey != "":
+		if r.apiKeys, err = parseAPIKeys(string(r.APIKey)); err != nil {
+			return s.failf("api-key", "%v", err)
+		}
+	case r.APIKeyFile != "":
+		if r.apiKeys, err = readKeys(r.APIKeyFile, parseAPIKeys); err != nil {
+			return s.failf("api-key-file", "%v", err)
 		}
 	}
 	return nil

@@ -21,15 +21,34 @@ func NewKey() string {
 	return base64.StdEncoding.EncodeToString(key)
 }
 
-// parseKeys reads a list of keys, separated by commas or white space. Errors name the place in the
-// list, never the key.
-func parseKeys(list string) ([][]byte, error) {
+// cutKeys takes a list of keys apart, separated by commas or white space.
+func cutKeys(list string) ([]string, error) {
 	words := strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' })
 	if len(words) == 0 {
 		return nil, fmt.Errorf("no key in it: roomring key makes one")
 	}
 	if len(words) > maxKeys {
 		return nil, fmt.Errorf("%d keys, at most %d", len(words), maxKeys)
+	}
+	return words, nil
+}
+
+// parseAPIKeys reads a list of tokens. Errors name the place in the list, never the token.
+func parseAPIKeys(list string) ([]string, error) {
+	words, err := cutKeys(list)
+	for i, word := range words {
+		if !validToken(word) {
+			return nil, fmt.Errorf("key %d of %d: want %d to %d printable characters without spaces and commas: roomring key makes a good one", i+1, len(words), minToken, maxToken)
+		}
+	}
+	return words, err
+}
+
+// parseKeys reads a list of cluster keys. Errors name the place in the list, never the key.
+func parseKeys(list string) ([][]byte, error) {
+	words, err := cutKeys(list)
+	if err != nil {
+		return nil, err
 	}
 	keys := make([][]byte, len(words))
 	for i, word := range words {
@@ -48,7 +67,8 @@ func parseKeys(list string) ([][]byte, error) {
 // maxKeyFile bounds what is read of a key file.
 const maxKeyFile = 4 << 10
 
-func readKeys(name string) ([][]byte, error) {
+// readKeys reads a file of keys with the function that parses them.
+func readKeys[K any](name string, parse func(string) ([]K, error)) ([]K, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
@@ -56,7 +76,7 @@ func readKeys(name string) ([][]byte, error) {
 	if len(text) > maxKeyFile {
 		return nil, fmt.Errorf("%s has %d bytes: that is no key file", name, len(text))
 	}
-	keys, err := parseKeys(string(text))
+	keys, err := parse(string(text))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

@@ -28,6 +28,8 @@ type Router struct {
 	TrustedProxies []string `name:"trusted-proxies" group:"Clients" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."`
 	TLSCert        string   `name:"tls-cert" group:"Clients" placeholder:"FILE" help:"Certificate (PEM) for --listen; read again on SIGHUP."`
 	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert; read again with it."`
+	APIKey         Secret   `name:"api-key" group:"Clients" placeholder:"KEY,..." help:"Bearer tokens that may publish with POST /v1/rooms/{room}/messages, 16 characters or more (default: nobody may)."`
+	APIKeyFile     string   `name:"api-key-file" group:"Clients" placeholder:"FILE" help:"The same from a file, so that no process list shows them."`
 
 	MaxMessage    Bytes         `name:"max-message" group:"Limits" placeholder:"SIZE" default:"64KiB" help:"Largest message of a client; a larger one closes its conn with 1009."`
 	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors allow."`
@@ -37,6 +39,7 @@ type Router struct {
 	DrainTime     time.Duration `name:"drain-time" group:"Limits" placeholder:"TIME" default:"10s" help:"On SIGTERM, clients are closed evenly over this time."`
 
 	proxies []netip.Prefix
+	apiKeys []string
 }
 
 // Shard is everything a roomring-shard can be told.
@@ -45,10 +48,14 @@ type Shard struct {
 
 	BootstrapExpect int `name:"bootstrap-expect" group:"Cluster" placeholder:"N" default:"0" help:"Shards that must be there to found a cluster. 0 = 1 without --join, 3 with it."`
 
+	Followers int `name:"followers" group:"Cluster" placeholder:"0|1" default:"1" help:"Copies of every room beside the owner's: 0 = a shard that dies takes its rooms along."`
+	MinCopies int `name:"min-copies" group:"Cluster" placeholder:"1|2" default:"1" help:"Copies that a message must have to be acknowledged. 2 = with one copy left, publishers wait."`
+
 	HistoryMessages int           `name:"history-messages" group:"Limits" placeholder:"N" default:"1000" help:"Messages kept per room for clients that come back."`
 	HistoryBytes    Bytes         `name:"history-bytes" group:"Limits" placeholder:"SIZE" default:"1MiB" help:"Bytes kept per room for clients that come back."`
 	HistoryAge      time.Duration `name:"history-age" group:"Limits" placeholder:"TIME" default:"5m" help:"How long messages, and empty rooms, are kept."`
 	Window          Bytes         `name:"window" group:"Limits" placeholder:"SIZE" default:"8MiB" help:"Most that is kept of one room's last 10 s, for routers that fall behind."`
+	DrainTime       time.Duration `name:"drain-time" group:"Limits" placeholder:"TIME" default:"60s" help:"On SIGTERM, the shard hands over what it has, for so long at most."`
 }
 
 // Node is what routers and shards have in common.
@@ -63,6 +70,8 @@ type Node struct {
 	ID      string   `name:"id" group:"Cluster" placeholder:"NAME" help:"This node's name, 1-63 of a-z 0-9 and - (default: ${role}- and five random letters)."`
 	Zone    string   `name:"zone" group:"Cluster" placeholder:"NAME" help:"Where the node stands, such as a rack: voters are spread over zones. Shown in /v1/ring."`
 	DataDir string   `name:"data-dir" group:"Cluster" placeholder:"DIR" help:"Where this node keeps its vote and its log of the table over a restart; rooms stay in memory. Needs --id (default: nowhere)."`
+
+	MaxMoves int `name:"max-moves" group:"Cluster" placeholder:"N" default:"32" help:"Partitions that are copied or handed over at a time, while this node leads. 0 = none."`
 
 	ClusterKey     Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
 	ClusterKeyFile string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
@@ -86,6 +95,9 @@ type Node struct {
 // Keys returns the cluster keys, 32 bytes each. The first encrypts, all decrypt; none means that
 // links and gossip are on loopback.
 func (n *Node) Keys() [][]byte { return n.keys }
+
+// APIKeys returns the tokens that may publish over HTTP; none means that nobody may.
+func (r *Router) APIKeys() []string { return r.apiKeys }
 
 // Proxies returns the networks of --trusted-proxies.
 func (r *Router) Proxies() []netip.Prefix { return r.proxies }

@@ -115,6 +115,10 @@ var refusals = []struct {
 	{name: "key that is none", args: "--cluster-key=?", want: "key 1 of 1 is not base64"},
 	{name: "key said twice", args: "--cluster-key=" + key + " --cluster-key-file=x", want: "not both"},
 	{name: "key file is missing", args: "--cluster-key-file=/nowhere", want: "no such file"},
+	{name: "short api key", args: "--api-key=0123456789abcdef,secret", want: "--api-key: key 2 of 2: want 16"},
+	{name: "no api key", args: "--api-key=,", want: "--api-key: no key in it"},
+	{name: "api key said twice", args: "--api-key=0123456789abcdef --api-key-file=x", want: "not both"},
+	{name: "api key file is missing", args: "--api-key-file=/nowhere", want: "no such file"},
 	{name: "short token", args: "--admin-token=secret", want: "--admin-token: want 16"},
 	{name: "same tokens", args: "--admin-token=0123456789abcdef --admin-read-token=0123456789abcdef", want: "must differ"},
 	{name: "other auth", args: "--auth=token", want: "none is the only one"},
@@ -167,6 +171,22 @@ func TestOpenPortsWithProtection(t *testing.T) {
 	}
 	if got := fmt.Sprint(r.Proxies()); got != "[10.0.0.0/8 ::1/128]" {
 		t.Errorf("proxies = %s", got)
+	}
+}
+
+func TestAPIKeys(t *testing.T) {
+	p, _ := outside(nil)
+	for _, args := range [][]string{
+		{"--api-key=0123456789abcdef,fedcba9876543210"},
+		{"--api-key-file", write(t, "0123456789abcdef\nfedcba9876543210\n")},
+	} {
+		r, err := LoadRouter(p, args)
+		if err != nil || fmt.Sprint(r.APIKeys()) != "[0123456789abcdef fedcba9876543210]" {
+			t.Errorf("%v: %v, %v", args, r, err)
+		}
+	}
+	if r, err := LoadRouter(p, nil); err != nil || len(r.APIKeys()) != 0 {
+		t.Errorf("without a key: %v", err)
 	}
 }
 

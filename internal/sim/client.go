@@ -57,10 +57,10 @@ const (
 
 func (w *World) startClient(i int) {
 	s := &w.shape
-	c := &client{w: w, number: i, room: s.rooms[w.rnd.IntN(len(s.rooms))], numbered: w.chance(0.6), noEcho: w.chance(0.2)}
+	c := &client{w: w, number: i, room: s.rooms[w.Rand.IntN(len(s.rooms))], numbered: w.Chance(0.6), noEcho: w.Chance(0.2)}
 	w.clients = append(w.clients, c)
-	w.after(w.between(0+time.Millisecond, 300*time.Millisecond), c.connect)
-	w.after(w.between(time.Millisecond, 300*time.Millisecond), c.talk)
+	w.After(w.Between(0+time.Millisecond, 300*time.Millisecond), c.connect)
+	w.After(w.Between(time.Millisecond, 300*time.Millisecond), c.talk)
 }
 
 // connect asks any living router for the room.
@@ -71,15 +71,15 @@ func (c *client) connect() {
 	}
 	var up []*router
 	for _, r := range w.routers {
-		if r.alive {
+		if r.alive && !r.frozen {
 			up = append(up, r)
 		}
 	}
 	if len(up) == 0 {
-		w.after(100*time.Millisecond, c.connect)
+		w.After(100*time.Millisecond, c.connect)
 		return
 	}
-	r := up[w.rnd.IntN(len(up))]
+	r := up[w.Rand.IntN(len(up))]
 	r.ids++
 	k := &conn{id: r.ids, client: c, lane: r.lane(w.shape.part(c.room)), opt: hub.JoinOptions{Numbered: c.numbered, NoEcho: c.noEcho}}
 	k.ear.conn = k
@@ -87,46 +87,46 @@ func (c *client) connect() {
 	case !c.numbered:
 	case c.since != proto.Position{}:
 		k.opt.Resume, k.opt.Since = true, c.since
-	case w.chance(0.3):
+	case w.Chance(0.3):
 		k.opt.All = true
 	}
 	k.member.ID = k.id
 	c.now = k
-	w.trace("client %d joins %s at %s as conn %d, %+v", c.number, c.room, r.name, k.id, k.opt)
+	w.Trace("client %d joins %s at %s as conn %d, %+v", c.number, c.room, r.name, k.id, k.opt)
 	k.lane.conns = append(k.lane.conns, k)
-	k.lane.hub.Join(&k.member, []byte(c.room), k.opt, w.time())
+	k.lane.hub.Join(&k.member, []byte(c.room), k.opt, w.Time())
 	k.lane.wake()
 }
 
 // again has a client without a conn come back.
 func (c *client) again() {
 	c.now = nil
-	c.w.after(c.w.between(time.Millisecond, 500*time.Millisecond), c.connect)
+	c.w.After(c.w.Between(time.Millisecond, 500*time.Millisecond), c.connect)
 }
 
 // talk publishes, and goes on doing so.
 func (c *client) talk() {
 	w := c.w
-	if c.gone || w.now >= w.shape.trouble+chatter {
+	if c.gone || w.Now >= w.end+chatter {
 		return
 	}
-	if k := c.now; k != nil && k.state == connOpen && !k.paused && k.lane.isAlive() {
-		for range 1 + w.rnd.IntN(3)*w.rnd.IntN(3) {
+	if k := c.now; k != nil && k.state == connOpen && !k.paused && k.lane.isAlive() && !k.lane.router.frozen {
+		for range 1 + w.Rand.IntN(3)*w.Rand.IntN(3) {
 			if !k.paused {
 				k.publish()
 			}
 		}
 		k.lane.wake()
 	}
-	w.after(time.Duration(w.rnd.Int64N(int64(2*w.shape.talk))), c.talk)
+	w.After(time.Duration(w.Rand.Int64N(int64(2*w.shape.talk))), c.talk)
 }
 
 func (k *conn) publish() {
 	w := k.client.w
 	k.said++
-	x := &publication{router: k.lane.router, room: k.client.room, conn: k, number: k.said, kind: proto.Kind(w.rnd.IntN(2))}
-	size := w.rnd.IntN(w.shape.maxMessage)
-	if x.tooBig = w.chance(0.02); x.tooBig {
+	x := &publication{router: k.lane.router, room: k.client.room, conn: k, number: k.said, kind: proto.Kind(w.Rand.IntN(2))}
+	size := w.Rand.IntN(w.shape.maxMessage)
+	if x.tooBig = w.Chance(0.02); x.tooBig {
 		size = w.shape.maxMessage + 1
 	}
 	x.payload = fmt.Sprintf("%s.%d.%d", k.lane.router.name.ID(), k.id, k.said)
@@ -135,17 +135,17 @@ func (k *conn) publish() {
 	w.ledger.messages[x.payload] = x
 	k.lane.router.sent = append(k.lane.router.sent, x)
 	w.report.Published++
-	w.trace("conn %d at %s publishes %.24q", k.id, k.lane.router.name, x.payload)
-	if k.paused = !k.lane.hub.Publish(&k.member, x.kind, []byte(x.payload), w.time()); k.paused {
+	w.Trace("conn %d at %s publishes %.24q", k.id, k.lane.router.name, x.payload)
+	if k.paused = !k.lane.hub.Publish(&k.member, x.kind, []byte(x.payload), w.Time()); k.paused {
 		w.report.Told[toldPaused]++
 	}
 }
 
 // leave ends a conn from the client's side: what it has not read is lost.
 func (c *client) leave() {
-	if k := c.now; k != nil && k.state < connClosing && k.lane.isAlive() {
-		c.w.trace("client %d leaves conn %d", c.number, k.id)
-		k.lane.hub.Leave(&k.member, c.w.time())
+	if k := c.now; k != nil && k.state < connClosing && k.lane.isAlive() && !k.lane.router.frozen {
+		c.w.Trace("client %d leaves conn %d", c.number, k.id)
+		k.lane.hub.Leave(&k.member, c.w.Time())
 		k.remove()
 		k.state = connGone
 		k.lane.wake()
@@ -167,7 +167,7 @@ func (k *conn) lost() {
 func (l *routerLane) Write(m *hub.Member, b []byte) int {
 	k := l.conn(m)
 	if k.state != connOpen || len(b) == 0 {
-		l.world().fail("%s writes %d bytes to conn %d in state %d", l.router.name, len(b), k.id, k.state)
+		l.w().Fail("%s writes %d bytes to conn %d in state %d", l.router.name, len(b), k.id, k.state)
 	}
 	if len(k.out) > 0 {
 		k.owed = true
@@ -175,15 +175,15 @@ func (l *routerLane) Write(m *hub.Member, b []byte) int {
 	}
 	n := k.put(b)
 	k.owed = k.owed || n < len(b)
-	l.world().trace("%s: conn %d takes %d of %d bytes", l.router.name, k.id, n, len(b))
+	l.w().Trace("%s: conn %d takes %d of %d bytes", l.router.name, k.id, n, len(b))
 	return n
 }
 
 func (k *conn) put(b []byte) int {
 	w := k.client.w
 	n := min(len(b), w.shape.socket-len(k.wire))
-	if n > 0 && w.chance(0.05) {
-		n = w.rnd.IntN(n)
+	if n > 0 && w.Chance(0.05) {
+		n = w.Rand.IntN(n)
 	}
 	k.wire = append(k.wire, b[:n]...)
 	k.expect()
@@ -194,7 +194,7 @@ func (k *conn) put(b []byte) int {
 func (k *conn) expect() {
 	if !k.reading {
 		k.reading = true
-		k.client.w.after(k.client.w.between(50*time.Microsecond, 5*time.Millisecond), k.read)
+		k.client.w.After(k.client.w.Between(50*time.Microsecond, 5*time.Millisecond), k.read)
 	}
 }
 
@@ -204,23 +204,28 @@ func (k *conn) read() {
 	if k.state == connGone {
 		return
 	}
-	if c.stalled > w.now {
+	if c.stalled > w.Now {
 		k.reading = true
-		w.after(c.stalled-w.now, k.read)
+		w.After(c.stalled-w.Now, k.read)
 		return
 	}
-	w.trace("client %d reads %d bytes", c.number, len(k.wire))
+	w.Trace("client %d reads %d bytes", c.number, len(k.wire))
 	k.ear.hear(k.wire)
 	k.wire = nil
-	w.after(w.between(20*time.Microsecond, time.Millisecond), k.writable)
+	w.After(w.Between(20*time.Microsecond, time.Millisecond), k.ready)
 }
 
-// writable is what the router's loop does when a socket takes more.
-func (k *conn) writable() {
+// ready: the socket takes more.
+func (k *conn) ready() {
 	if !k.lane.isAlive() {
 		k.lost()
 		return
 	}
+	k.lane.router.do(k.writable)
+}
+
+// writable is what the router's loop does when a socket takes more.
+func (k *conn) writable() {
 	if k.state == connGone {
 		return
 	}
@@ -246,9 +251,9 @@ func (k *conn) writable() {
 func (l *routerLane) Joined(m *hub.Member, first []byte) {
 	k := l.conn(m)
 	if k.state != connJoining || k.client.numbered != (first != nil) {
-		l.world().fail("%s: conn %d joined in state %d with %q", l.router.name, k.id, k.state, first)
+		l.w().Fail("%s: conn %d joined in state %d with %q", l.router.name, k.id, k.state, first)
 	}
-	l.world().trace("%s: conn %d joined %s", l.router.name, k.id, first[min(2, len(first)):])
+	l.w().Trace("%s: conn %d joined %s", l.router.name, k.id, first[min(2, len(first)):])
 	k.state = connOpen
 	k.ear.begin()
 	if n := k.put(first); n < len(first) {
@@ -260,13 +265,13 @@ func (l *routerLane) Joined(m *hub.Member, first []byte) {
 func (l *routerLane) Refused(m *hub.Member, code proto.Code) {
 	k := l.conn(m)
 	if k.state != connJoining {
-		l.world().fail("%s: conn %d refused in state %d", l.router.name, k.id, k.state)
+		l.w().Fail("%s: conn %d refused in state %d", l.router.name, k.id, k.state)
 	}
-	l.world().trace("%s: conn %d refused: %v", l.router.name, k.id, code)
-	if l.world().calm && code != proto.Unavailable {
-		l.world().fail("%s: conn %d refused: %v", l.router.name, k.id, code)
+	l.w().Trace("%s: conn %d refused: %v", l.router.name, k.id, code)
+	if l.w().calm && code != proto.Unavailable {
+		l.w().Fail("%s: conn %d refused: %v", l.router.name, k.id, code)
 	}
-	l.world().report.Told[toldRefused]++
+	l.w().report.Told[toldRefused]++
 	k.remove()
 	k.state = connGone
 	k.client.again()
@@ -276,7 +281,7 @@ func (l *routerLane) Refused(m *hub.Member, code proto.Code) {
 func (l *routerLane) Resume(m *hub.Member) {
 	k := l.conn(m)
 	if !k.paused {
-		l.world().fail("%s: conn %d may go on and was not paused", l.router.name, k.id)
+		l.w().Fail("%s: conn %d may go on and was not paused", l.router.name, k.id)
 	}
 	k.paused = false
 }
@@ -284,8 +289,8 @@ func (l *routerLane) Resume(m *hub.Member) {
 // Slow closes a member that fell behind.
 func (l *routerLane) Slow(m *hub.Member) {
 	k := l.conn(m)
-	if !l.world().shape.narrow && k.client.stalled+silence < l.world().now {
-		l.world().fail("%s: conn %d is slow, and did not stall", l.router.name, k.id)
+	if !l.w().shape.narrow && max(k.client.stalled, l.router.woke)+silence < l.w().Now {
+		l.w().Fail("%s: conn %d is slow, and did not stall", l.router.name, k.id)
 	}
 	k.close(toldSlow)
 }
@@ -296,9 +301,9 @@ func (l *routerLane) Expired(m *hub.Member) { l.conn(m).close(toldExpired) }
 // close says what is left of a frame, then nothing more.
 func (k *conn) close(why told) {
 	w := k.client.w
-	w.trace("%s: conn %d is closed: %v", k.lane.router.name, k.id, why)
+	w.Trace("%s: conn %d is closed: %v", k.lane.router.name, k.id, why)
 	if k.state != connOpen {
-		w.fail("%s: conn %d is %v in state %d", k.lane.router.name, k.id, why, k.state)
+		w.Fail("%s: conn %d is %v in state %d", k.lane.router.name, k.id, why, k.state)
 	}
 	w.report.Told[why]++
 	k.out = append(bytes.Clone(k.lane.hub.Rest(&k.member)), k.out...)
@@ -309,5 +314,5 @@ func (k *conn) close(why told) {
 
 // Placed is for members with receipts, which nobody here is.
 func (l *routerLane) Placed(m *hub.Member, _ proto.Position, _ proto.Code) {
-	l.world().fail("%s tells conn %d where its message is", l.router.name, l.conn(m).id)
+	l.w().Fail("%s tells conn %d where its message is", l.router.name, l.conn(m).id)
 }

@@ -8,6 +8,8 @@ import (
 // the moment in which they say it.
 type conversation struct {
 	link     *link
+	router   *router
+	shard    *shard
 	attached map[string]proto.Term // up: in which term the router last attached a room
 	hearing  map[string]hearing    // down: what the next Deliver of a room must be
 }
@@ -19,28 +21,35 @@ type hearing struct {
 	next  proto.Offset
 }
 
-func newConversation(k *link) conversation {
-	return conversation{link: k, attached: map[string]proto.Term{}, hearing: map[string]hearing{}}
+func newConversation(k *link) *conversation {
+	a, b := k.ends[dialer], k.ends[acceptor]
+	r, ok := a.lane.(*routerLane)
+	s, too := b.lane.(*shardLane)
+	if !ok || !too {
+		return nil
+	}
+	return &conversation{link: k, router: r.router, shard: s.shard, attached: map[string]proto.Term{}, hearing: map[string]hearing{}}
 }
 
-func (c *conversation) said(direction int, typ proto.FrameType, body []byte) {
-	w, err := c.link.pair.w, error(nil)
+func (c *conversation) said(by *end, typ proto.FrameType, body []byte) {
+	w, err := by.node.w, error(nil)
+	upward := by.side == dialer
 	switch {
-	case direction == upward && typ == proto.FramePublish:
+	case upward && typ == proto.FramePublish:
 		err = c.publish(w, body)
-	case direction == upward && typ == proto.FrameAttach:
+	case upward && typ == proto.FrameAttach:
 		err = c.attach(body)
-	case direction == downward && typ == proto.FrameAttached:
+	case !upward && typ == proto.FrameAttached:
 		err = c.answer(w, body)
-	case direction == downward && typ == proto.FrameDeliver:
+	case !upward && typ == proto.FrameDeliver:
 		err = c.deliver(w, body)
-	case direction == downward && typ == proto.FrameFetched:
+	case !upward && typ == proto.FrameFetched:
 		err = c.fetched(w, body)
-	case direction == downward && typ == proto.FrameAck:
+	case !upward && typ == proto.FrameAck:
 		err = c.ack(w, body)
 	}
 	if err != nil {
-		w.fail("link %s: %v: %v", c.link, typ, err)
+		w.Fail("link %s: %v: %v", c.link, typ, err)
 	}
 }
 
@@ -51,14 +60,14 @@ func (c *conversation) publish(w *World, body []byte) error {
 	if err != nil {
 		return err
 	}
-	r := c.link.pair.router
+	r := c.router
 	w.ledger.sent(r, &x)
-	if c.attached[string(x.Room)] == x.Term {
+	if c.attached[string(x.Room)] == x.Term || x.Kind == proto.KindVoid {
 		return nil
 	}
 	for _, m := range r.lane(x.Partition).conns {
 		if m.client.room == string(x.Room) && m.state == connOpen {
-			w.fail("%s publishes in room %s in term %d before it attached it", r.name, x.Room, x.Term)
+			w.Fail("%s publishes in room %s in term %d before it attached it", r.name, x.Room, x.Term)
 		}
 	}
 	return nil
@@ -82,7 +91,10 @@ func (c *conversation) answer(w *World, body []byte) error {
 	}
 	for e, ok := x.NextAttached(); ok; e, ok = x.NextAttached() {
 		if e.Status == proto.StatusRefused {
-			w.fail("%s refuses room %s", c.link.pair.shard.name, e.Room)
+			w.Fail("%s refuses room %s", c.shard.name, e.Room)
+		}
+		if x := w.ledger.byEpoch[e.Epoch]; x != nil {
+			x.told = true
 		}
 		c.hearing[string(e.Room)] = hearing{x.Term, e.Epoch, e.Offset + 1}
 	}
@@ -98,7 +110,7 @@ func (c *conversation) deliver(w *World, body []byte) error {
 	}
 	h := c.hearing[string(x.Room)]
 	if h.epoch != x.Epoch || h.next != x.Offset {
-		w.fail("%s delivers room %s from %s.%d on, but said that it would go on with %s.%d", c.link.pair.shard.name, x.Room, x.Epoch, x.Offset, h.epoch, h.next)
+		w.Fail("%s delivers room %s from %s.%d on, but said that it would go on with %s.%d", c.shard.name, x.Room, x.Epoch, x.Offset, h.epoch, h.next)
 	}
 	h.next = c.content(w, x.Room, x.Epoch, x.Offset, &x.Messages)
 	c.hearing[string(x.Room)] = h
@@ -120,14 +132,14 @@ func (c *conversation) content(w *World, room []byte, name proto.Epoch, o proto.
 	e := w.ledger.byEpoch[name]
 	for m, ok := list.Next(); ok; m, ok = list.Next() {
 		if e == nil || e.room != string(room) || o > e.head() {
-			w.fail("%s tells of %s %s.%d, which is in no log", c.link.pair.shard.name, room, name, o)
+			w.Fail("%s tells of %s %s.%d, which is in no log", c.shard.name, room, name, o)
 		}
 		x := e.log[o-1]
 		if x != nil && (x.payload != string(m.Payload) || x.kind != m.Kind) {
-			w.fail("%s tells that %s %s.%d is %.40q; it is %.40q", c.link.pair.shard.name, room, name, o, m.Payload, x.payload)
+			w.Fail("%s tells that %s %s.%d is %.40q; it is %.40q", c.shard.name, room, name, o, m.Payload, x.payload)
 		}
-		if x != nil && (x.router == c.link.pair.router) != (m.Conn != 0) || x != nil && m.Conn != 0 && m.Conn != x.conn.id {
-			w.fail("%s tells %s that %s %s.%d is of conn %d; it is of %d at %s", c.link.pair.shard.name, c.link.pair.router.name, room, name, o, m.Conn, x.conn.id, x.router.name)
+		if x != nil && (x.router == c.router) != (m.Conn != 0) || x != nil && m.Conn != 0 && m.Conn != x.conn.id {
+			w.Fail("%s tells %s that %s %s.%d is of conn %d; it is of %d at %s", c.shard.name, c.router.name, room, name, o, m.Conn, x.conn.id, x.router.name)
 		}
 		o++
 	}
@@ -139,6 +151,6 @@ func (c *conversation) ack(w *World, body []byte) error {
 	if err != nil {
 		return err
 	}
-	w.ledger.acked(c.link.pair.router, c.link.pair.shard, &x)
+	w.ledger.acked(c.router, c.shard, &x)
 	return nil
 }

@@ -106,7 +106,7 @@ func (a *ear) end() {
 
 func (a *ear) fail(format string, args ...any) {
 	k := a.conn
-	k.client.w.fail("client %d, conn %d at %s in %s %+v "+format,
+	k.client.w.Fail("client %d, conn %d at %s in %s %+v "+format,
 		append([]any{k.client.number, k.id, k.lane.router.name, k.client.room, k.opt}, args...)...)
 }
 
@@ -228,9 +228,6 @@ func (a *ear) plain(op byte, p []byte) {
 // follows says whether a member at a place may hear the message at a spot next.
 func (a *ear) follows(from place, s spot) bool {
 	tight := a.conn.client.w.shape.tight
-	if a.conn.client.w.table.torn[s.epoch.tenure.part] {
-		return true // it may come back to what it had before another owner of the same term
-	}
 	if s.epoch == from.epoch {
 		return s.at > from.lo && (s.at <= from.hi+1 || a.whole(s.epoch, from.hi, s.at-1, tight))
 	}

@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"time"
 
@@ -12,16 +11,12 @@ import (
 
 // router is one run of a router's process.
 type router struct {
-	w     *World
-	place int // which of the routers; a restarted one has the same
-	name  proto.NodeName
-	alive bool
+	*node
 	lanes []*routerLane
-	known knowledge
 	ids   uint64         // of conns
 	sent  []*publication // of all partitions; see ledger.go
 	seqs  []sequence     // by partition
-	early []earlyAck     // of terms that the router has no row of
+	early []earlyAck     // of terms that the lane has no row of
 }
 
 // routerLane is what a lane of package router does, without sockets.
@@ -29,12 +24,13 @@ type routerLane struct {
 	router *router
 	number int
 	hub    *hub.Hub
-	links  []*link // up here
-	conns  []*conn // members and those that join
-	turns  bool    // a turn is on its way
+	links  []*end     // up here
+	conns  []*conn    // members and those that join
+	turns  bool       // a turn is on its way
+	rows   []plan.Row // as the hub was told; by partition, those of other lanes are unused
 }
 
-// earlyAck is an Ack of the owner in a higher term than that of the router's row.
+// earlyAck is an Ack of the owner in a higher term than that of the lane's row.
 type earlyAck struct {
 	from proto.NodeName
 	part proto.Partition
@@ -48,11 +44,10 @@ type sequence struct {
 	settled proto.Seq      // the hub was told that all up to here are
 }
 
-func (w *World) startRouter(place int) *router {
-	r := &router{w: w, place: place, alive: true, name: w.name("r", place), seqs: make([]sequence, w.shape.partitions)}
-	r.known.rows = make([]plan.Row, w.shape.partitions)
+func (w *World) startRouter(n *node) {
+	r := &router{node: n, seqs: make([]sequence, w.shape.partitions)}
 	for i := range w.shape.routerLanes {
-		l := &routerLane{router: r, number: i}
+		l := &routerLane{router: r, number: i, rows: make([]plan.Row, w.shape.partitions)}
 		tail, bytes := 512<<20, 1<<10
 		if w.shape.narrow {
 			tail = 4 << 10
@@ -67,99 +62,71 @@ func (w *World) startRouter(place int) *router {
 			PublishTimeout: w.shape.publishTimeout, Break: w.opt.Hub,
 		}, l)
 		r.lanes = append(r.lanes, l)
-		w.ticks(func() bool { return r.alive }, func() { l.hub.Tick(w.time()); l.wake() })
+		n.lanes = append(n.lanes, l)
 	}
 	w.routers = append(w.routers, r)
-	w.trace("%s starts", r.name)
-	for _, s := range w.shards {
-		if s.alive {
-			w.meet(r, s)
-		}
-	}
-	w.table.tell(r)
-	return r
-}
-
-// name makes the name of the next run of a node.
-func (w *World) name(kind string, place int) proto.NodeName {
-	w.incarnations++
-	return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("%s%d", kind, place)), proto.Incarnation(w.incarnations))
-}
-
-const (
-	tickEvery = 50 * time.Millisecond
-	slowTick  = time.Second // once everybody has left
-)
-
-// ticks calls f every 50 ms, as the loop of a lane does, while the node lives.
-func (w *World) ticks(alive func() bool, f func()) {
-	var tick func()
-	every := func() time.Duration {
-		if len(w.clients) == 0 && w.calm {
-			return slowTick
-		}
-		return tickEvery
-	}
-	tick = func() {
-		if alive() {
-			f()
-			w.after(every(), tick)
-		}
-	}
-	w.after(time.Duration(w.rnd.Int64N(int64(tickEvery))), tick)
-}
-
-// crash ends the process: its sockets and links break.
-func (r *router) crash() {
-	w := r.w
-	w.trace("%s dies", r.name)
-	r.alive = false
-	for _, l := range r.lanes {
-		for _, c := range l.conns {
-			c.lost()
-		}
-		l.conns, l.links = nil, nil
-	}
-	w.part(r, nil)
-	w.after(w.between(300*time.Millisecond, 3*time.Second), func() {
-		for _, s := range w.shards {
-			s.setRouters()
-		}
-	})
-}
-
-// learn takes rows of the Table.
-func (r *router) learn(p proto.Partition, row plan.Row) {
-	was := r.known.rows[p].Owner
-	if !r.alive || !r.known.take(p, row) {
-		return
-	}
-	same := row.Owner == was
-	r.catchUp(p, row, same)
-	l := r.lane(p)
-	before := l.belief()
-	l.hub.SetRow(p, row.Owner, row.Term, r.w.time())
-	if !same && l.belief() != before {
-		r.w.fail("%s believed what %s said in a term in which %s is the owner of partition %d", r.name, was, row.Owner, p)
-	}
-	l.wake()
 }
 
 func (r *router) lane(p proto.Partition) *routerLane { return r.lanes[int(p)%len(r.lanes)] }
 
-func (r *router) isAlive() bool        { return r.alive }
-func (r *router) self() proto.NodeName { return r.name }
-func (r *router) knows() *knowledge    { return &r.known }
-func (l *routerLane) time() time.Time  { return l.router.w.time() }
-func (l *routerLane) world() *World    { return l.router.w }
-func (l *routerLane) isAlive() bool    { return l.router.alive }
+func (l *routerLane) w() *World       { return l.router.w }
+func (l *routerLane) time() time.Time { return l.router.w.Time() }
+func (l *routerLane) isAlive() bool   { return l.router.alive }
+
+func (l *routerLane) tick() {
+	l.hub.Tick(l.time())
+	l.wake()
+}
+
+// lost ends the sockets of a router that is no more.
+func (l *routerLane) lost() {
+	conns := l.conns
+	l.conns, l.links = nil, nil
+	for _, k := range conns {
+		k.lost()
+	}
+}
+
+// learn takes what is new in the Table.
+func (l *routerLane) learn() {
+	t := l.router.table
+	if t == nil {
+		return
+	}
+	for i := l.number; i < len(l.rows); i += len(l.router.lanes) {
+		p, row, was := proto.Partition(i), t.Row(proto.Partition(i)), l.rows[i]
+		if row.Term == was.Term {
+			continue
+		}
+		l.w().Trace("%s learns: partition %d is %s's, term %d", l.router.name, p, row.Owner, row.Term)
+		l.rows[p] = row
+		same := row.Owner == was.Owner
+		l.router.catchUp(p, row, same)
+		before := l.belief()
+		l.hub.SetRow(p, row.Owner, row.Term, l.time())
+		if !same && l.belief() != before {
+			l.w().Fail("%s believed what %s said in a term in which %s is the owner of partition %d", l.router.name, was.Owner, row.Owner, p)
+		}
+	}
+	l.wake()
+}
+
+// see takes the node's view, which does not matter to a router.
+func (l *routerLane) see() {}
+
+// promise is a shard's.
+func (l *routerLane) promise(list []proto.Promise) []proto.Promise {
+	l.w().Fail("%s is asked to promise", l.router.name)
+	return list
+}
+
 func (l *routerLane) conn(m *hub.Member) *conn {
 	for _, c := range l.conns {
 		if &c.member == m {
 			return c
 		}
 	}
-	l.world().fail("%s: the hub speaks of a member that nobody is", l.router.name)
+	l.w().Fail("%s: the hub speaks of a member that nobody is", l.router.name)
 	return nil
 }
 
@@ -169,71 +136,80 @@ func (l *routerLane) wake() {
 		return
 	}
 	l.turns = true
-	l.world().after(time.Duration(l.world().rnd.Int64N(int64(300*time.Microsecond))), l.turn)
+	l.w().After(time.Duration(l.w().Rand.Int64N(int64(300*time.Microsecond))), func() { l.router.do(l.turn) })
 }
 
 // turn is the end of a wake-up, in the order of package router.
 func (l *routerLane) turn() {
 	l.turns = false
-	if !l.isAlive() {
-		return
-	}
 	l.flush()
 	l.hub.FanOut(l.time())
 	l.flush()
-	if _, _, need := l.hub.NeedTable(); need {
-		l.world().table.fetch(l.router)
+	if p, term, need := l.hub.NeedTable(); need {
+		l.router.needTable(p, term)
 	}
 }
 
 func (l *routerLane) flush() {
 	l.hub.Work(func(node proto.NodeName, index int) {
-		k := l.link(node, index)
-		if k == nil {
+		e := l.link(node, index)
+		if e == nil {
 			return
 		}
-		k.up.control(l.hub.Control(node, index, nil, 4<<10))
-		if space := k.up.space(); space > 0 {
-			k.up.data(l.hub.Fill(node, index, nil, space))
+		e.out.send(control, l.hub.Control(node, index, nil, 4<<10))
+		if space := e.out.space(); space > 0 {
+			e.out.send(data, l.hub.Fill(node, index, nil, space))
 		}
 	})
 }
 
-func (l *routerLane) link(node proto.NodeName, index int) *link {
-	for _, k := range l.links {
-		if k.pair.shard.name == node && k.pair.index == index {
-			return k
+func (l *routerLane) link(node proto.NodeName, index int) *end {
+	for _, e := range l.links {
+		if e.far().node.name == node && e.link.pair.index == index {
+			return e
 		}
 	}
 	return nil
 }
 
-// linkUp and linkDown are what the mesh tells a lane.
-func (l *routerLane) linkUp(k *link) {
-	l.world().trace("%s: link %s up", l.router.name, k)
-	l.links = append(l.links, k)
-	l.router.forget(k)
-	l.hub.LinkUp(k.pair.shard.name, k.pair.index, k.pair.count, l.time())
+// linkUp and linkDown are what the mesh tells a lane. Other routers are nothing
+// to it.
+func (l *routerLane) linkUp(e *end) {
+	if e.toRouter() {
+		return
+	}
+	for _, old := range l.links {
+		if old.link.pair == e.link.pair {
+			l.linkDown(old)
+			break
+		}
+	}
+	l.links = append(l.links, e)
+	l.router.forget(e)
+	l.hub.LinkUp(e.far().node.name, e.link.pair.index, e.link.pair.count, l.time())
 	l.wake()
 }
 
-func (l *routerLane) linkDown(k *link) {
-	l.world().trace("%s: link %s down", l.router.name, k)
-	l.links = without(l.links, k)
-	l.router.forget(k)
-	l.hub.LinkDown(k.pair.shard.name, k.pair.index, l.time())
+func (l *routerLane) linkDown(e *end) {
+	if !slices.Contains(l.links, e) {
+		return
+	}
+	l.links = without(l.links, e)
+	l.router.forget(e)
+	l.hub.LinkDown(e.far().node.name, e.link.pair.index, l.time())
 	l.wake()
 }
 
 // frame hands a frame of a shard in.
-func (l *routerLane) frame(k *link, typ proto.FrameType, body []byte) {
-	l.router.settle(k.pair.shard.name, typ, body)
+func (l *routerLane) frame(e *end, typ proto.FrameType, body []byte) {
+	from := e.far().node.name
+	l.settle(from, typ, body)
 	before := l.belief()
-	if err := l.hub.Frame(k.pair.shard.name, typ, body, l.time()); err != nil {
-		l.world().fail("%s does not accept a frame: %v", l.router.name, err)
+	if err := l.hub.Frame(from, typ, body, l.time()); err != nil {
+		l.w().Fail("%s does not accept a frame: %v", l.router.name, err)
 	}
-	if p, term, _ := proto.ParseHead(body); term != l.router.known.rows[p].Term && l.belief() != before {
-		l.world().fail("%s knows term %d of partition %d and believed a frame of term %d", l.router.name, l.router.known.rows[p].Term, p, term)
+	if p, term, _ := proto.ParseHead(body); term != l.rows[p].Term && l.belief() != before {
+		l.w().Fail("%s knows term %d of partition %d and believed a frame of term %d", l.router.name, l.rows[p].Term, p, term)
 	}
 	l.wake()
 }
@@ -250,12 +226,12 @@ func (l *routerLane) belief() belief {
 }
 
 // settle notes what the hub takes as acknowledged.
-func (r *router) settle(from proto.NodeName, typ proto.FrameType, body []byte) {
+func (l *routerLane) settle(from proto.NodeName, typ proto.FrameType, body []byte) {
 	if typ != proto.FrameAck {
 		return
 	}
 	x, err := proto.ParseAck(body)
-	row := r.known.rows[x.Partition]
+	r, row := l.router, l.rows[x.Partition]
 	switch {
 	case err != nil || row.Owner != from:
 	case row.Term == x.Term:
@@ -279,9 +255,9 @@ func (r *router) catchUp(p proto.Partition, row plan.Row, same bool) {
 }
 
 // forget: what came early on a link is not believed once that is down.
-func (r *router) forget(k *link) {
+func (r *router) forget(e *end) {
 	r.early = slices.DeleteFunc(r.early, func(x earlyAck) bool {
-		return x.from == k.pair.shard.name && int(x.part)%k.pair.count == k.pair.index
+		return x.from == e.far().node.name && int(x.part)%e.link.pair.count == e.link.pair.index
 	})
 }
 

@@ -5,17 +5,23 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/router/hub"
 	"github.com/roomring/roomring/shard/partition"
 )
 
 var (
+	from    = flag.Uint64("from", 1, "the first of them")
 	seeds   = flag.Int("seeds", 100, "how many seeds TestSeeds runs, beside those in testdata/seeds")
 	oneSeed = flag.Uint64("seed", 0, "run this seed alone and print its transcript")
 )
@@ -31,14 +37,15 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
+	debug.SetGCPercent(400) // worlds are small, and dropped whole
 	began := time.Now()
 	all := keptSeeds(t)
 	for s := range *seeds {
-		all = append(all, uint64(s+1))
+		all = append(all, *from+uint64(s))
 	}
 	var sum Report
-	for _, seed := range all {
-		sum.add(check(t, seed))
+	for _, r := range runAll(t, all) {
+		sum.add(r)
 	}
 	took := time.Since(began)
 	t.Logf("%d seeds, each twice, in %v: %.0f runs/s", len(all), took.Round(time.Millisecond), 2*float64(len(all))/took.Seconds())
@@ -52,7 +59,7 @@ func TestSeeds(t *testing.T) {
 func (r *Report) covers(t *testing.T) {
 	note := func(what fmt.Stringer, n int) {
 		t.Logf("%-8v %d", what, n)
-		rare := what == proto.FrameExpect || what == proto.FrameHold || what == proto.FrameGo
+		rare := what == proto.WishUndo || what == proto.WishRenew || what == proto.FrameExpect || what == proto.FrameHold || what == proto.FrameGo
 		if n == 0 && (!rare || *seeds >= 1000) {
 			t.Errorf("%v has not happened", what)
 		}
@@ -63,10 +70,18 @@ func (r *Report) covers(t *testing.T) {
 	for k, n := range r.Told {
 		note(told(k), n)
 	}
+	for k, n := range r.Changes {
+		note(change(k), n)
+	}
+	for k := proto.WishDrop; k <= proto.WishRenew; k++ {
+		note(k, r.Wishes[k])
+	}
 	for _, f := range []proto.FrameType{
 		proto.FramePublish, proto.FrameAck, proto.FrameExpect, proto.FrameHold, proto.FrameGo, proto.FrameMoved, proto.FrameFenced,
 		proto.FrameAttach, proto.FrameAttached, proto.FrameDetach, proto.FrameDeliver, proto.FrameFetch, proto.FrameFetched,
 		proto.FrameMembers, proto.FrameCredit,
+		proto.FrameAppend, proto.FrameStored, proto.FrameSnapshot, proto.FramePromise, proto.FramePromised, proto.FrameWish,
+		proto.FrameTable, proto.FrameDelta, proto.FrameTableGet, proto.FrameVersion, proto.FrameWitness,
 	} {
 		note(f, r.Frames[f])
 	}
@@ -92,6 +107,28 @@ func (r *Report) add(x Report) {
 	for k, n := range x.Told {
 		r.Told[k] += n
 	}
+	for k, n := range x.Changes {
+		r.Changes[k] += n
+	}
+	for k, n := range x.Wishes {
+		r.Wishes[k] += n
+	}
+}
+
+// runAll runs each seed twice, on all cores.
+func runAll(t *testing.T, seeds []uint64) []Report {
+	reports := make([]Report, len(seeds))
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < len(seeds); i = int(next.Add(1)) - 1 {
+				reports[i] = check(t, seeds[i])
+			}
+		})
+	}
+	workers.Wait()
+	return reports
 }
 
 func check(t *testing.T, seed uint64) Report {
@@ -140,9 +177,13 @@ func TestBrokenRules(t *testing.T) {
 		{"frames of a term to come are taken at once", Options{Hub: hub.BreakHold}},
 		{"any seq is taken", Options{Partition: partition.BreakDedup}},
 		{"old terms are taken", Options{Partition: partition.BreakFence}},
+		{"what is appended is told at once", Options{Partition: partition.BreakCommit}},
+		{"an owner drops a silent follower by itself", Options{Partition: partition.BreakDrop}},
+		{"silence is proof of death", Options{Keeper: cluster.BreakProof}},
 		{"gaps are not told", Options{Partition: partition.BreakGap}},
 	} {
 		t.Run(strings.ReplaceAll(c.rule, " ", "-"), func(t *testing.T) {
+			t.Parallel()
 			for seed := uint64(1); seed <= most; seed++ {
 				c.opt.Seed = seed
 				if r := Run(c.opt); r.Violation != nil {
@@ -152,5 +193,24 @@ func TestBrokenRules(t *testing.T) {
 			}
 			t.Errorf("not caught by %d seeds", most)
 		})
+	}
+}
+
+// TestLearner: whom an owner has asked to add it waits for, from that moment on
+// (rule R4). That takes a schedule of its own.
+func TestLearner(t *testing.T) {
+	const runs = 10
+	caught := 0
+	for seed := uint64(1); seed <= runs; seed++ {
+		if r := Run(Options{Seed: seed, Directed: DirectedLearner}); r.Violation != nil {
+			t.Errorf("seed %d: %v", seed, r.Violation)
+		}
+		if r := Run(Options{Seed: seed, Directed: DirectedLearner, Partition: partition.BreakLearner}); r.Violation != nil {
+			t.Logf("caught by seed %d: %v", seed, r.Violation)
+			caught++
+		}
+	}
+	if caught < runs/2 {
+		t.Errorf("an owner that does not wait is caught %d times in %d", caught, runs)
 	}
 }

@@ -1,15 +1,12 @@
 package sim
 
 import (
-	"container/heap"
-	"fmt"
-	"hash"
-	"hash/fnv"
 	"io"
-	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
+	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/timeline"
+	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/router/hub"
 	"github.com/roomring/roomring/shard/partition"
 )
@@ -19,9 +16,15 @@ type Options struct {
 	// Seed decides everything else.
 	Seed uint64
 
-	// Hub and Partition switch a rule of a core off, to see that it is noticed.
+	// Hub, Partition and Keeper switch a rule of a core off, to see that it is
+	// noticed.
 	Hub       hub.Break
 	Partition partition.Break
+	Keeper    cluster.Break
+
+	// Directed has a certain thing happen in place of the seed's faults. If
+	// zero, nothing does.
+	Directed Directed
 
 	// Transcript gets a line per event. If nil, nobody reads along.
 	Transcript io.Writer
@@ -33,182 +36,113 @@ type Report struct {
 	Hash      uint64        // of the transcript
 	Events    int           // that happened
 	Virtual   time.Duration // that passed in the simulation
+	Settling  time.Duration // from the last fault until nothing waited for anything
 	Published int           // messages that members sent
 	Heard     int           // messages that members were given
 	Faults    [faultKinds]int
-	Frames    [256]int       // that arrived, by type
-	Fenced    int            // of them, those by which a router told a shard of a newer term
-	Held      int            // frames that routers held until the Table told their term
-	Told      [toldKinds]int // what members were told beside messages
-	Violation error          // nil: every promise was kept; else the first that was broken
+	Frames    [256]int // that arrived, by type
+	Fenced    int      // of them, those by which a router told a shard of a newer term
+	Held      int      // frames that routers held until the Table told their term
+	Told      [toldKinds]int
+	Changes   [changeKinds]int // of rows of the Table
+	Wishes    [8]int           // by kind, as they changed
+	Violation error            // nil: every promise was kept; else the first that was broken
 }
-
-// violation is a broken promise on its way out of a run.
-type violation struct{ error }
 
 // World is one run.
 type World struct {
-	opt   Options
-	rnd   *rand.Rand
-	shape shape
-
-	now    time.Duration // since the run began
-	events queue
-	order  uint64 // of the next event
-	calm   bool   // faults are over
-
-	hash   hash.Hash64
-	line   []byte
+	*timeline.Timeline
+	opt    Options
+	shape  shape
+	calm   bool          // faults are over
+	end    time.Duration // of the trouble
 	report Report
 
-	incarnations uint64
-	routers      []*router // living and dead, in the order of their starts
-	shards       []*shard
-	pairs        []*pair
-	clients      []*client
-	table        *table
-	ledger       *ledger
+	hosts     []*host
+	nodes     []*node // living and dead, in the order of their starts
+	byName    map[proto.NodeName]*node
+	routers   []*router // the same, by role
+	shards    []*shard
+	pairs     []*pair // of living nodes
+	registers []*register
+	clients   []*client
+	ledger    *ledger
+	ambush    ambush
 }
-
-// began is the time of the cores' clocks when a run begins.
-var began = time.Unix(1_700_000_000, 0)
 
 // Run plays one seed to its end, or to the first broken promise.
-func Run(o Options) (r Report) {
-	w := &World{opt: o, rnd: rand.New(rand.NewPCG(o.Seed, 0x526f6f6d72696e67)), hash: fnv.New64a()}
+func Run(o Options) Report {
+	w := &World{Timeline: timeline.New(o.Seed, 0x526f6f6d72696e67, o.Transcript), opt: o, byName: map[proto.NodeName]*node{}}
 	w.ledger = newLedger(w)
-	defer func() {
-		if v := recover(); v != nil {
-			err, ok := v.(violation)
-			if !ok {
-				err = violation{fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
-			}
-			w.trace("violation: %v", err.error)
-			w.report.Violation = err.error
+	err := w.Play(w.play)
+	for _, r := range w.routers {
+		for _, l := range r.lanes {
+			w.report.Held += int(l.hub.Stats().Held)
 		}
-		for _, r := range w.routers {
-			for _, l := range r.lanes {
-				w.report.Held += int(l.hub.Stats().Held)
-			}
-		}
-		w.report.Seed, w.report.Hash, w.report.Virtual = o.Seed, w.hash.Sum64(), w.now
-		r = w.report
-	}()
-	w.play()
-	return
+	}
+	w.report.Violation = err
+	w.report.Seed, w.report.Hash, w.report.Events, w.report.Virtual = o.Seed, w.Hash(), w.Events, w.Now
+	return w.report
 }
 
-// play is the course of every run: faults, then peace, then an empty house.
-func (w *World) play() {
-	w.shape = drawShape(w)
-	w.trace("seed %d: %+v", w.opt.Seed, w.shape)
-	w.found()
-	w.plague()
-	w.run(w.shape.trouble)
-	w.heal()
-	w.run(w.now + chatter)
-	w.trace("the clients fall silent")
-	w.run(w.now + settling)
-	w.checkSettled()
-	w.empty()
-	w.run(w.now + emptying)
-	w.checkRouters()
-	w.run(w.now + forgetting)
-	w.checkShards()
-}
-
-// The lengths of a run's phases behind the faults.
+// The lengths of a run's phases.
 const (
-	chatter    = time.Second      // clients go on talking
-	settling   = 12 * time.Second // everything must have arrived
-	emptying   = 4 * time.Second  // routers must have forgotten
-	forgetting = 2 * time.Minute  // shards must have forgotten
+	foundingTime = 15 * time.Second // the cluster must stand by then
+	chatter      = time.Second      // behind the faults clients go on talking
+	settlingTime = 40 * time.Second // then nothing may wait for anything by then
+	emptying     = 4 * time.Second  // once all have left, routers must have forgotten by then
+	forgetting   = 2 * time.Minute  // and shards by then
 )
 
-// found starts the nodes and the clients.
-func (w *World) found() {
-	w.table = newTable(w)
-	for i := range w.shape.shards {
-		w.startShard(i)
-	}
-	for i := range w.shape.routers {
-		w.startRouter(i)
-	}
-	w.table.decide()
+// play is the course of every run: a founding, faults, peace, an empty house.
+func (w *World) play() {
+	w.shape = drawShape(w)
+	w.Trace("seed %d: %+v", w.opt.Seed, w.shape)
+	w.build()
+	w.settle(foundingTime, 0, w.unfounded)
 	for i := range w.shape.clients {
 		w.startClient(i)
 	}
-}
-
-// after has f happen later.
-func (w *World) after(d time.Duration, f func()) {
-	heap.Push(&w.events, event{at: w.now + max(d, 0), order: w.order, do: f})
-	w.order++
-}
-
-// run lets time pass up to a moment.
-func (w *World) run(until time.Duration) {
-	for len(w.events) > 0 && w.events[0].at <= until {
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
-		w.report.Events++
-		e.do()
+	w.end = w.Now + w.shape.trouble
+	if w.opt.Directed != 0 {
+		w.direct()
+	} else {
+		w.plague()
 	}
-	w.now = until
+	w.Run(w.end)
+	w.heal()
+	w.Run(w.Now + chatter)
+	w.Trace("the clients fall silent")
+	since := w.Now
+	w.settle(settlingTime, w.shape.resting, w.unsettled)
+	w.report.Settling = w.Now - since - w.shape.resting
+	w.empty()
+	w.Run(w.Now + emptying)
+	w.checkRouters()
+	w.Run(w.Now + forgetting)
+	w.checkShards()
 }
 
-// time is now as the cores take it.
-func (w *World) time() time.Time { return began.Add(w.now) }
-
-// trace writes a line of the transcript.
-func (w *World) trace(format string, args ...any) {
-	w.line = fmt.Appendf(w.line[:0], "%11.6f ", w.now.Seconds())
-	w.line = append(fmt.Appendf(w.line, format, args...), '\n')
-	w.hash.Write(w.line)
-	if w.opt.Transcript != nil {
-		w.opt.Transcript.Write(w.line)
+// settle lets time pass until nobody says what is missing, and that stays so for
+// a while. It must be within a time. Nothing moves without a cause: the Table
+// comes to rest.
+func (w *World) settle(within, rest time.Duration, missing func() string) {
+	end, since := w.Now+within, w.Now
+	for mark := (cluster.Mark{}); ; {
+		w.Run(w.Now + 200*time.Millisecond)
+		why := missing()
+		if l := w.leader(); why == "" && l.keeper.Table().Mark() != mark {
+			mark, why = l.keeper.Table().Mark(), "the table changes"
+		}
+		switch {
+		case why != "":
+			since = w.Now
+		case w.Now-since >= rest:
+			w.Trace("settled")
+			return
+		}
+		if w.Now >= end {
+			w.Fail("not settled after %v: %s", within, why)
+		}
 	}
-}
-
-// fail ends the run: a promise is broken.
-func (w *World) fail(format string, args ...any) {
-	panic(violation{fmt.Errorf(format, args...)})
-}
-
-// chance is true with probability p.
-func (w *World) chance(p float64) bool { return w.rnd.Float64() < p }
-
-// between draws a duration, short ones as likely as long ones: it is even in
-// the logarithm.
-func (w *World) between(from, to time.Duration) time.Duration {
-	d := from
-	for d < to && w.rnd.IntN(4) > 0 {
-		d *= 2
-	}
-	d = min(d, to)
-	return from + time.Duration(w.rnd.Int64N(int64(d-from)+1))
-}
-
-// event is something that will happen.
-type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
-}
-
-// queue is a heap by time, then by the order in which events were made.
-type queue []event
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = event{}
-	*q = (*q)[:last]
-	return e
 }

@@ -51,9 +51,15 @@ type Config struct {
 	// If zero, 30 s.
 	Stall time.Duration
 
-	// JoinTimeout bounds the time from Join to Joined.
+	// JoinTimeout bounds the time from Join to Joined, while the room's owner
+	// does not answer.
 	// If zero, 10 s.
 	JoinTimeout time.Duration
+
+	// CommitTimeout bounds the same for a member whose Since is in the owner's
+	// log and not committed yet, counted from Join too.
+	// If zero, 60 s.
+	CommitTimeout time.Duration
 
 	// PublishTimeout bounds how long a publish may stay unacknowledged before
 	// its conn is told (Expired) and it lives on as a void.
@@ -114,6 +120,7 @@ func (c Config) withDefaults() Config {
 	span(&c.Window, 10*time.Second)
 	span(&c.Stall, 30*time.Second)
 	span(&c.JoinTimeout, 10*time.Second)
+	span(&c.CommitTimeout, 60*time.Second)
 	span(&c.PublishTimeout, 60*time.Second)
 	span(&c.MembersEvery, 100*time.Millisecond)
 	return c

@@ -35,7 +35,7 @@ func (h *Hub) Work(f func(node proto.NodeName, index int)) {
 }
 
 func (o *outbox) busy() bool {
-	return o.up && (o.data.head != nil || len(o.counts) > 0 || len(o.fences) > 0)
+	return o.up && (o.waits() || len(o.counts) > 0 || len(o.fences) > 0)
 }
 
 func (h *Hub) outbox(node proto.NodeName, index int) *outbox {
@@ -55,16 +55,17 @@ func (h *Hub) Fill(node proto.NodeName, index int, b []byte, limit int) []byte {
 		return b
 	}
 	end := len(b) + limit
-	for o.data.head != nil && len(b) < end {
-		p := o.data.pop()
+	for o.waits() && len(b) < end {
+		p := o.pop()
 		b = h.fillPartition(p, b, end)
 		h.offer(p)
 	}
 	return b
 }
 
-// fillPartition sends in the order that makes a restart safe: rooms are
-// attached before anything is published.
+// fillPartition sends in the order that makes a restart safe and short: no
+// message is published before its room is attached, and those that wait go
+// before the rooms in which nothing does.
 func (h *Hub) fillPartition(p *partition, b []byte, end int) []byte {
 	if p.blocked {
 		return b
@@ -72,6 +73,13 @@ func (h *Hub) fillPartition(p *partition, b []byte, end int) []byte {
 	for len(p.detach) > 0 && len(b) < end {
 		b = h.fillDetach(p, b)
 	}
+	if p.yields && len(p.attach) > 0 && len(b) < end {
+		b = h.fillAttach(p, b)
+	}
+	for p.isUrgent() && len(b) < end {
+		b = h.fillUrgent(p, b, end)
+	}
+	p.yields = p.isUrgent()
 	for len(p.attach) > 0 && len(b) < end {
 		b = h.fillAttach(p, b)
 	}
@@ -79,9 +87,31 @@ func (h *Hub) fillPartition(p *partition, b []byte, end int) []byte {
 		b = h.fillFetch(p, b)
 	}
 	if len(p.attach) == 0 {
-		b = h.fillPublishes(p, b, end)
+		b = h.fillPublishes(p, b, p.pub.next, end)
 	}
 	return b
+}
+
+// fillUrgent attaches the rooms of some of the urgent publishes, then sends
+// those.
+func (h *Hub) fillUrgent(p *partition, b []byte, end int) []byte {
+	q := &p.pub
+	b, start := proto.BeginBatch(b, proto.FrameAttach, p.id, p.term)
+	empty, upto := len(b), q.sent
+	for upto < min(p.urgent, q.next) && len(b)-start < batchMax-entryMax {
+		k := &q.pending[q.head+int(upto-q.base)]
+		if r := h.rooms[k.room]; r != nil && r.queued && k.kind != proto.KindVoid {
+			r.queued = false // fillAttach passes it over
+			b = h.fillAttachEntry(r, b)
+		}
+		upto++
+	}
+	if len(b) == empty {
+		b = b[:start]
+	} else {
+		b = proto.End(b, start)
+	}
+	return h.fillPublishes(p, b, upto, end)
 }
 
 func (h *Hub) fillDetach(p *partition, b []byte) []byte {
@@ -104,16 +134,11 @@ func (h *Hub) fillAttach(p *partition, b []byte) []byte {
 	for n < len(p.attach) && len(b)-start < batchMax-entryMax {
 		r := p.attach[n]
 		n++
-		r.queued = false
-		if r.gone {
+		if r.gone || !r.queued {
 			continue
 		}
-		r.state, r.current = stateAsked, true
-		e, o := r.epoch, r.last
-		if h.cfg.Break == BreakReplay {
-			e, o = proto.Epoch{}, 0
-		}
-		b = proto.AppendAttachEntry(b, r.name, e, o)
+		r.queued = false
+		b = h.fillAttachEntry(r, b)
 	}
 	clear(p.attach[:n])
 	if p.attach = p.attach[n:]; len(p.attach) == 0 {
@@ -123,6 +148,14 @@ func (h *Hub) fillAttach(p *partition, b []byte) []byte {
 		return b[:start]
 	}
 	return proto.End(b, start)
+}
+
+func (h *Hub) fillAttachEntry(r *room, b []byte) []byte {
+	r.state, r.current = stateAsked, true
+	if h.cfg.Break == BreakReplay {
+		return proto.AppendAttachEntry(b, r.name, proto.Epoch{}, 0)
+	}
+	return proto.AppendAttachEntry(b, r.name, r.epoch, r.last)
 }
 
 func (h *Hub) fillFetch(p *partition, b []byte) []byte {
@@ -143,9 +176,10 @@ func (h *Hub) fillFetch(p *partition, b []byte) []byte {
 	return proto.AppendFetch(b, &proto.Fetch{Partition: p.id, Term: p.term, Room: h.name, Epoch: r.epoch, After: f.after, Upto: f.upto})
 }
 
-func (h *Hub) fillPublishes(p *partition, b []byte, end int) []byte {
+// fillPublishes sends what is not sent below seq upto.
+func (h *Hub) fillPublishes(p *partition, b []byte, upto proto.Seq, end int) []byte {
 	q := &p.pub
-	for q.hasWork() && len(b) < end {
+	for q.hasWork() && q.sent < upto && len(b) < end {
 		k := &q.pending[q.head+int(q.sent-q.base)]
 		h.name = append(h.name[:0], k.room...)
 		b = proto.AppendPublish(b, &proto.Publish{

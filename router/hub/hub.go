@@ -31,6 +31,7 @@ type Hub struct {
 
 	// Work in time.
 	joining []ticket  // oldest first
+	patient []ticket  // those of them whose position is to be committed yet, oldest first
 	lagging []*Member // have a cursor
 	idle    []*room   // have a chain without readers
 	again   []retry   // rooms to attach again, soonest first
@@ -116,6 +117,7 @@ func (h *Hub) clock(now time.Time) int64 {
 func (h *Hub) Stats() Stats {
 	s := h.stats
 	s.Rooms, s.Members, s.Waiting, s.Lagging = len(h.rooms), h.members, len(h.joining), len(h.lagging)
+	s.Waiting += len(h.patient)
 	s.Tails, s.Unacknowledged, s.HeldBytes = h.tails, h.unacked, h.held
 	return s
 }
@@ -139,7 +141,7 @@ func (h *Hub) Tick(now time.Time) {
 	for len(h.again) > 0 && h.again[0].at <= t {
 		r := h.again[0].room
 		h.again = h.again[1:]
-		if !r.gone {
+		if !r.gone && r.state != stateAttached { // else a new row was quicker
 			h.attach(r)
 		}
 	}
@@ -156,19 +158,53 @@ func (h *Hub) Tick(now time.Time) {
 }
 
 func (h *Hub) giveUpJoining(t int64) {
+	h.joining = overdue(h.joining, t, func(k ticket) {
+		if k.m.awaitsCommit() {
+			k.at += int64(h.cfg.CommitTimeout - h.cfg.JoinTimeout)
+			h.patient = append(h.patient, k)
+			return
+		}
+		h.refuse(k.m, proto.Unavailable)
+	})
+	h.patient = overdue(h.patient, t, func(k ticket) {
+		if k.m.awaitsCommit() {
+			h.refuse(k.m, proto.Unrecovered)
+			return
+		}
+		h.refuse(k.m, proto.Unavailable) // it changed its owner, and that did not answer
+	})
+}
+
+// awaitsCommit reports whether m waits for its position to be committed: the
+// owner said that it exists, or was asked and says nothing until then.
+func (m *Member) awaitsCommit() bool {
+	r := m.room
+	switch m.wait.need {
+	case needLive:
+		return true
+	case needProbe:
+		return r.state == stateAttached && r.fetch != nil && r.fetch.sent
+	}
+	return false
+}
+
+// overdue takes those that are due, or wait no more, off the front of a list.
+// f is called for those that still wait.
+func overdue(list []ticket, t int64, f func(ticket)) []ticket {
 	n := 0
-	for n < len(h.joining) && (h.joining[n].at <= t || !h.joining[n].waiting()) {
-		if k := h.joining[n]; k.waiting() {
-			h.refuse(k.m, proto.Unavailable)
+	for n < len(list) && (list[n].at <= t || !list[n].waiting()) {
+		if list[n].waiting() {
+			f(list[n])
 		}
 		n++
 	}
 	if n > 0 {
-		h.joining = append(h.joining[:0], h.joining[n:]...)
+		list = append(list[:0], list[n:]...)
 	}
-	if len(h.joining) == 0 && cap(h.joining) > 1024 {
-		h.joining = nil
+	if len(list) == 0 && cap(list) > 1024 {
+		return nil
 	}
+	return list
 }
 
 func (h *Hub) refuse(m *Member, code proto.Code) {
@@ -184,6 +220,10 @@ func (h *Hub) closeStalled(t int64) {
 		}
 	}
 }
+
+// Full reports whether what is unacknowledged is above its bound: until half of
+// it is placed every publisher is told to stop reading.
+func (h *Hub) Full() bool { return h.full }
 
 func (h *Hub) slow(m *Member) {
 	h.stats.Slow++

@@ -199,8 +199,8 @@ func TestFirstLines(t *testing.T) {
 		{"below what is kept", since(epochA, 1), "fetch 2-6", 2, []string{"c", "d", "e", "f"}, "!A.2 gap", []string{"3 c", "4 d", "5 e", "6 f"}},
 		{"below, nothing is left", since(epochA, 1), "fetch 2-6", 6, nil, "!A.6 gap", nil},
 		{"another epoch", since(epochB, 5), "fetch 2-6", 2, []string{"c", "d", "e", "f"}, "!A.2 reset", []string{"3 c", "4 d", "5 e", "6 f"}},
-		{"above the log", since(epochA, 9), "fetch 8-9", 6, nil, "!A.6 reset", nil},
-		{"above the log, said otherwise", since(epochA, 9), "fetch 8-9", 8, nil, "!A.6 reset", nil},
+		{"above the log", since(epochA, 9), "fetch 9-9", 6, nil, "!A.6 reset", nil},
+		{"above the log, said otherwise", since(epochA, 9), "fetch 9-9", 8, nil, "!A.6 reset", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBench(t, Config{})
@@ -235,8 +235,8 @@ func TestSinceAboveTheTailWaitsForTheOwner(t *testing.T) {
 	b.join(1, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 2}})
 	b.sent()
 	b.attached(epochA, 1, 1, proto.StatusWhole)
-	b.want("ask", b.sent(), "fetch 1-2")
-	b.fetched(1, "b")
+	b.want("ask", b.sent(), "fetch 2-2")
+	b.fetched(2)
 	b.said()
 	b.deliver(2, "b", "c")
 	b.said("1 joined !" + epochA.String() + ".2")
@@ -450,15 +450,20 @@ func TestHoleIsRepaired(t *testing.T) {
 		t.Errorf("got %q", b.got[1])
 	}
 	// An owner that never closes the hole: in the end it is a gap.
+	b.join(2, JoinOptions{Numbered: true})
 	for range 20 {
 		b.attached(epochA, 9, 1, proto.StatusWhole)
 		b.pass(100 * time.Millisecond)
 		b.sent()
 	}
+	b.said("1 joined", "2 joined !"+epochA.String()+".4")
 	b.deliver(10, "j")
 	b.h.FanOut(b.now)
 	if want := text("a", "b", "c", "d", "j"); !bytes.Equal(b.got[1], want) {
 		t.Errorf("got %q", b.got[1])
+	}
+	if want := text("!"+epochA.String()+".9 gap", "10 j"); !bytes.Equal(b.got[2], want) {
+		t.Errorf("the numbered one got %q", b.got[2])
 	}
 }
 
@@ -845,4 +850,197 @@ func FuzzFrame(f *testing.F) {
 			t.Errorf("tails hold %d bytes", s.Tails)
 		}
 	})
+}
+
+// A position that is in the owner's log and not committed: the member waits for
+// it, longer than for an owner that does not answer, and not for ever. What an
+// earlier owner said of it is asked again of the next.
+func TestSinceThatIsNotCommittedIsWaitedFor(t *testing.T) {
+	b := newBench(t, Config{})
+	b.join(1, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 7}})
+	b.join(2, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 9}})
+	b.sent()
+	b.attached(epochA, 5, 1, proto.StatusWhole)
+	b.want("one question", b.sent(), "fetch 9-9")
+	b.fetched(7)
+	b.said("2 joined !" + epochA.String() + ".5 reset")
+	b.pass(30 * time.Second)
+	b.said()
+	b.h.SetRow(0, benchNode, 2, b.now)
+	b.want("the next owner", b.sent(), "attach r "+epochA.String()+".5")
+	b.from(benchNode, attachedIn(2, 5, 1))
+	b.want("is asked again", b.sent(), "fetch 7-7")
+	f, start := proto.BeginFetched(nil, 0, 2, []byte("r"), epochA, 7, true)
+	b.from(benchNode, proto.End(f, start))
+	b.pass(29 * time.Second)
+	b.said()
+	b.pass(time.Second)
+	b.said("1 refused unrecovered")
+	if s := b.h.Stats(); s.Waiting != 0 {
+		t.Errorf("%d still wait", s.Waiting)
+	}
+}
+
+// The same when the owner says nothing before the commit.
+func TestOwnerThatAnswersWhenItIsCommitted(t *testing.T) {
+	for name, c := range map[string]struct {
+		after  time.Duration
+		answer func(b *bench)
+		said   string
+	}{
+		"in time":  {59 * time.Second, func(b *bench) { b.deliver(6, "f", "g"); b.fetched(7) }, "1 joined !" + epochA.String() + ".7"},
+		"too late": {60 * time.Second, func(b *bench) {}, "1 refused unrecovered"},
+		"is away":  {10 * time.Second, func(b *bench) {}, "1 refused unavailable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{})
+			b.join(1, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 7}})
+			b.sent()
+			b.attached(epochA, 5, 1, proto.StatusWhole)
+			b.want("ask", b.sent(), "fetch 7-7")
+			if name == "is away" {
+				b.h.SetRow(0, "", 2, b.now)
+			}
+			for range c.after / time.Second {
+				b.pass(time.Second)
+			}
+			c.answer(b)
+			b.said(c.said)
+		})
+	}
+}
+
+// A position above all offsets that there can be needs no question.
+func TestSinceAboveEverything(t *testing.T) {
+	b := newBench(t, Config{})
+	b.join(1, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 1<<64 - 1}})
+	b.sent()
+	b.attached(epochA, 5, 1, proto.StatusWhole)
+	b.said("1 joined !" + epochA.String() + ".5 reset")
+}
+
+// An owner that has less than was heard here is against the rules. If there is
+// one, members are told, and go on with what it has.
+func TestOwnerThatKnowsLess(t *testing.T) {
+	b := newBench(t, Config{})
+	b.join(1, JoinOptions{Numbered: true})
+	b.sent()
+	b.attached(epochA, 0, 1, proto.StatusWhole)
+	b.deliver(1, "a", "b", "c")
+	b.h.SetRow(0, benchNode, 2, b.now)
+	b.want("attach", b.sent(), "attach r "+epochA.String()+".3")
+	f, start := proto.BeginBatch(nil, proto.FrameAttached, 0, 2)
+	b.from(benchNode, proto.End(proto.AppendAttachedEntry(f, &proto.AttachedEntry{Room: []byte("r"), Epoch: epochA, Offset: 1, First: 1, Status: proto.StatusReset}), start),
+		deliverIn(2, 2, "B"))
+	b.h.FanOut(b.now)
+	if want := text("1 a", "2 b", "3 c", "!"+epochA.String()+".1 reset", "2 B"); !bytes.Equal(b.got[1], want) {
+		t.Errorf("got %q, want %q", b.got[1], want)
+	}
+	b.log = nil
+	b.join(2, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 1}})
+	b.said("2 joined !" + epochA.String() + ".1")
+	b.h.FanOut(b.now)
+	if want := text("2 B"); !bytes.Equal(b.got[2], want) {
+		t.Errorf("who comes then got %q, want %q", b.got[2], want)
+	}
+}
+
+// A publisher is told that it is acknowledged even if the message itself is in
+// a gap: whichever comes first.
+func TestReceiptWithoutAPlace(t *testing.T) {
+	nowhere := "7 placed " + proto.Position{}.String() + " ok"
+	ack := func(b *bench) { b.frame(proto.AppendAck(nil, 0, 1, 1, nil)) }
+	for name, story := range map[string]func(b *bench){
+		"acknowledged, then the gap": func(b *bench) {
+			ack(b)
+			b.attached(epochA, 9, 10, proto.StatusGap)
+		},
+		"the gap, then acknowledged": func(b *bench) {
+			b.attached(epochA, 9, 10, proto.StatusGap)
+			b.said()
+			ack(b)
+		},
+		"acknowledged, then all is lost": func(b *bench) {
+			ack(b)
+			b.attached(epochB, 0, 1, proto.StatusReset)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{})
+			m := b.join(7, JoinOptions{Receipts: true})
+			b.sent()
+			b.attached(epochA, 4, 1, proto.StatusWhole)
+			b.h.Publish(m, proto.KindText, []byte("x"), b.now)
+			b.sent()
+			b.said("7 joined")
+			story(b)
+			b.said(nowhere)
+		})
+	}
+	t.Run("all is lost, then it is published again", func(t *testing.T) {
+		b := newBench(t, Config{})
+		m := b.join(7, JoinOptions{Receipts: true})
+		b.sent()
+		b.attached(epochA, 4, 1, proto.StatusWhole)
+		b.h.Publish(m, proto.KindText, []byte("x"), b.now)
+		b.log = nil
+		b.attached(epochB, 0, 1, proto.StatusReset)
+		ack(b)
+		f, start := proto.BeginDeliver(nil, 0, 1, "r", epochB, 1)
+		b.frame(proto.End(proto.AppendMessage(f, proto.KindText, 7, []byte("x")), start))
+		b.said("7 placed " + epochB.String() + ".1 ok")
+	})
+}
+
+// An answer says nothing of a position that was asked for after the question.
+func TestProbeJudgesThoseWhoWereThere(t *testing.T) {
+	b := newBench(t, Config{})
+	since := JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 2}}
+	b.join(1, since)
+	b.sent()
+	b.attached(epochA, 1, 1, proto.StatusWhole)
+	b.want("the first asks", b.sent(), "fetch 2-2")
+	b.join(2, since)
+	b.fetched(1)
+	b.said("1 joined !" + epochA.String() + ".1 reset")
+	b.want("the second asks", b.sent(), "fetch 2-2")
+	b.fetched(2)
+	b.deliver(2, "b")
+	b.said("2 joined !" + epochA.String() + ".2")
+}
+
+// A message that was under way when its owner died gets its place from the next
+// one: replayed behind what was heard here, or published again.
+func TestReceiptsAfterAFailOver(t *testing.T) {
+	for name, story := range map[string]func(b *bench){
+		"it was appended":     func(b *bench) { b.from(otherNode, ackIn(2, 1), attachedIn(2, 4, 1), placedIn(2, 6)) },
+		"it is sent again":    func(b *bench) { b.from(otherNode, attachedIn(2, 4, 1), ackIn(2, 1), placedIn(2, 6)) },
+		"the ack comes later": func(b *bench) { b.from(otherNode, attachedIn(2, 4, 1), placedIn(2, 6), ackIn(2, 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, Config{})
+			m := b.join(7, JoinOptions{Receipts: true})
+			b.sent()
+			b.attached(epochA, 4, 1, proto.StatusWhole)
+			b.h.Publish(m, proto.KindText, []byte("x"), b.now)
+			b.sent()
+			b.h.LinkUp(otherNode, 0, 1, b.now)
+			b.h.SetRow(0, otherNode, 2, b.now)
+			b.h.Fill(otherNode, 0, nil, 1<<20)
+			story(b)
+			b.said("7 joined", "7 placed "+epochA.String()+".6 ok")
+			if b.h.unacked != 0 {
+				t.Errorf("%d bytes are unacknowledged", b.h.unacked)
+			}
+		})
+	}
+}
+
+func ackIn(t proto.Term, upto proto.Seq) []byte { return proto.AppendAck(nil, 0, t, upto, nil) }
+
+// placedIn delivers two messages, of which the one at o is conn 7's.
+func placedIn(t proto.Term, o proto.Offset) []byte {
+	f, start := proto.BeginDeliver(nil, 0, t, "r", epochA, o-1)
+	f = proto.AppendMessage(f, proto.KindText, 3, []byte("another's"))
+	return proto.End(proto.AppendMessage(f, proto.KindText, 7, []byte("x")), start)
 }

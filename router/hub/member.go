@@ -32,7 +32,9 @@ const (
 	flagNumbered flags = 1 << iota
 	flagNoEcho
 	flagReceipts
-	flagPaused // told to stop reading
+	flagPaused   // told to stop reading
+	flagUnplaced // with Receipts: published, and not told yet where that is
+	flagUnsure   // the same, and there was a gap since
 )
 
 // Sink is what the hub does to members. It is called from within the hub's
@@ -49,7 +51,10 @@ type Sink interface {
 	// does not fit into the socket the caller keeps, and until that is gone
 	// its Write takes nothing.
 	Joined(m *Member, first []byte)
-	// Refused says that the member could not join. It has left.
+	// Refused says that the member could not join. It has left. The code is the
+	// owner's, Unavailable when it did not answer within JoinTimeout, or
+	// Unrecovered when Since is in its log and was not committed within
+	// CommitTimeout: then answer 101, and close with 1013.
 	Refused(m *Member, code proto.Code)
 	// Resume says that the member's socket may be read again.
 	Resume(m *Member)
@@ -61,7 +66,9 @@ type Sink interface {
 	Expired(m *Member)
 	// Placed says, for a member that joined with Receipts, where a publish of
 	// its own got to, or with a code other than OK that it was refused. It may
-	// be told more than once.
+	// be told more than once. OK with the zero position says that all of them are
+	// acknowledged, and that this router missed where: what it heard of the room
+	// has a gap there.
 	Placed(m *Member, pos proto.Position, code proto.Code)
 }
 
@@ -91,11 +98,11 @@ type JoinOptions struct {
 
 // wait is what is known of a member that is not joined yet.
 type wait struct {
-	opt      JoinOptions
-	deadline int64
-	above    bool // the owner said: Since is above its log
-	need     need
-	at       proto.Offset // for needHistory: the member wants what is above it
+	opt   JoinOptions
+	asked bool // was here when the probe that runs was made
+	above bool // the owner said: Since is above its log
+	need  need
+	at    proto.Offset // for needHistory: the member wants what is above it
 }
 
 // need says what a waiting member waits for.
@@ -105,7 +112,7 @@ const (
 	needNothing need = iota
 	needHistory      // a fetch of what is below the tail
 	needProbe        // to hear from the owner whether Since exists
-	needLive         // Since exists: it will be delivered shortly
+	needLive         // Since exists: it will be delivered when it is committed
 )
 
 // ticket finds a member that may have left, and its Member been used again, in
@@ -142,12 +149,12 @@ func (h *Hub) Join(m *Member, name []byte, opt JoinOptions, now time.Time) {
 		m.flags |= flagReceipts
 	}
 	m.wait = h.newWait()
-	*m.wait = wait{opt: opt, deadline: t + int64(h.cfg.JoinTimeout)}
+	*m.wait = wait{opt: opt}
 	m.at = int32(len(r.waiting))
 	r.waiting = append(r.waiting, m)
 	h.settle(r)
 	if m.wait != nil && m.room == r {
-		h.joining = append(h.joining, ticket{m, m.ID, m.wait.deadline})
+		h.joining = append(h.joining, ticket{m, m.ID, t + int64(h.cfg.JoinTimeout)})
 	}
 }
 

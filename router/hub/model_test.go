@@ -22,9 +22,10 @@ const modelPartitions = 3
 
 // modelLog is a room at its owner.
 type modelLog struct {
-	epoch proto.Epoch
-	all   []proto.Message // offset i+1 is all[i]
-	floor proto.Offset    // kept is what is above it
+	epoch  proto.Epoch
+	all    []proto.Message // offset i+1 is all[i]
+	floor  proto.Offset    // kept is what is above it
+	commit proto.Offset    // of all, so many may be heard
 }
 
 // modelCursor is the hub's attachment to a room.
@@ -39,6 +40,7 @@ type modelPartition struct {
 	owner    proto.NodeName
 	logs     map[string]*modelLog
 	last     proto.Seq // of the hub's publishes
+	acked    proto.Seq // of those, so many are committed
 	known    bool      // the hub is known
 	cursors  []*modelCursor
 	held     bool
@@ -72,6 +74,7 @@ type client struct {
 	paused  bool
 	head    proto.Position // of its room when it joined
 	epochs  int            // that its room had had by then
+	reached bool           // its Since was in the log when it asked
 	cut     []byte         // what the close needed of an unfinished frame
 }
 
@@ -334,7 +337,7 @@ func (p *modelPartition) detach(room string) {
 
 func (w *world) shardAttach(n *modelNode, p *modelPartition, id proto.Partition, e *proto.AttachEntry) {
 	l := w.log(string(e.Room))
-	head := proto.Offset(len(l.all))
+	head := l.commit
 	a := proto.AttachedEntry{Room: e.Room, Epoch: l.epoch, Offset: head, First: l.floor + 1}
 	switch {
 	case e.Epoch.IsZero():
@@ -343,7 +346,7 @@ func (w *world) shardAttach(n *modelNode, p *modelPartition, id proto.Partition,
 		if w.epochs%2 == 0 { // either way is allowed
 			a.Offset = head
 		}
-	case e.Offset > head:
+	case e.Offset > proto.Offset(len(l.all)):
 		w.fail("attach above the log")
 	case e.Offset < l.floor:
 		a.Offset, a.Status = l.floor, proto.StatusGap
@@ -377,7 +380,31 @@ func (w *world) shardPublish(n *modelNode, p *modelPartition, x *proto.Publish) 
 			l.all = append(l.all, proto.Message{Kind: x.Kind, Conn: x.Conn, Payload: bytes.Clone(x.Payload)})
 		}
 	}
-	n.put(proto.AppendAck(nil, x.Partition, p.term, p.last, nil))
+	if w.pick(0, 2) > 0 {
+		p.commit()
+	}
+	if p.acked > 0 {
+		n.put(proto.AppendAck(nil, x.Partition, p.term, p.acked, nil))
+	}
+}
+
+// commit makes all that is in the logs known to all copies.
+func (p *modelPartition) commit() {
+	for _, l := range p.logs {
+		l.commit = proto.Offset(len(l.all))
+	}
+	p.acked = p.last
+}
+
+// commits has some owners commit, and say so.
+func (w *world) commits(all bool) {
+	for id, p := range w.parts {
+		if all || w.pick(0, 1) == 0 {
+			if p.commit(); p.acked > 0 {
+				w.node(p.owner).put(proto.AppendAck(nil, proto.Partition(id), p.term, p.acked, nil))
+			}
+		}
+	}
 }
 
 func (w *world) shardFetch(n *modelNode, p *modelPartition, x *proto.Fetch) {
@@ -387,8 +414,8 @@ func (w *world) shardFetch(n *modelNode, p *modelPartition, x *proto.Fetch) {
 		n.put(proto.End(b, start))
 		return
 	}
-	upto := min(x.Upto, proto.Offset(len(l.all)))
-	after := max(min(x.After, upto), l.floor)
+	upto := min(x.Upto, l.commit)
+	after := max(min(x.After, proto.Offset(len(l.all))), l.floor)
 	for {
 		last := upto <= after || upto-after <= 4
 		b, start := proto.BeginFetched(nil, x.Partition, p.term, x.Room, l.epoch, after, last)
@@ -410,7 +437,7 @@ func (w *world) deliveries(batch int) {
 		n := w.node(p.owner)
 		for _, c := range p.cursors {
 			l := w.log(c.room)
-			if !n.up || c.next > proto.Offset(len(l.all)) {
+			if !n.up || c.next > l.commit {
 				continue
 			}
 			if c.next <= l.floor { // the hub was too slow for the window
@@ -421,7 +448,7 @@ func (w *world) deliveries(batch int) {
 				continue
 			}
 			b, start := proto.BeginDeliver(nil, proto.Partition(id), p.term, c.room, l.epoch, c.next)
-			for i := 0; i < batch && c.next <= proto.Offset(len(l.all)); i++ {
+			for i := 0; i < batch && c.next <= l.commit; i++ {
 				m := &l.all[c.next-1]
 				b = proto.AppendMessage(b, m.Kind, m.Conn, m.Payload)
 				c.next++
@@ -487,7 +514,7 @@ func (w *world) move(id int, lost bool) {
 	}
 	p.cursors, p.held = nil, false
 	if lost {
-		p.logs, p.last, p.known = map[string]*modelLog{}, 0, false
+		p.logs, p.last, p.acked, p.known = map[string]*modelLog{}, 0, 0, false
 		w.reset = true
 	}
 }
@@ -515,6 +542,7 @@ func (w *world) calm() {
 		for id, p := range w.parts {
 			w.node(p.owner).put(proto.AppendSignal(nil, proto.FrameGo, proto.Signal{Partition: proto.Partition(id), Term: p.term}))
 		}
+		w.commits(true)
 		w.deliveries(8)
 		for _, n := range w.nodes {
 			busy = busy || len(n.data) > 0
@@ -551,6 +579,9 @@ var modelRooms = []string{"a", "b", "c", "lobby"}
 func (w *world) join(opt JoinOptions, room string) *client {
 	w.ids++
 	c := &client{room: room, opt: opt, budget: w.pick(0, 4000)}
+	for _, l := range w.past[room] {
+		c.reached = c.reached || l.epoch == opt.Since.Epoch && opt.Since.Offset <= proto.Offset(len(l.all))
+	}
 	c.ID = w.ids
 	w.clients = append(w.clients, c)
 	w.h.Join(&c.Member, []byte(room), opt, w.now)
@@ -627,6 +658,7 @@ func (w *world) step() {
 	case a < 50:
 		w.toShard(node, one(w, []int{1, 200, 5000}))
 	case a < 58:
+		w.commits(false)
 		w.deliveries(w.pick(1, 5))
 	case a < 75:
 		for range w.pick(1, 6) {
@@ -671,7 +703,7 @@ func (w *world) step() {
 		}
 	default:
 		l := w.log(one(w, modelRooms))
-		if to := proto.Offset(w.pick(0, len(l.all))); to > l.floor {
+		if to := proto.Offset(w.pick(0, int(l.commit))); to > l.floor {
 			l.floor = to
 			w.trimmed = true
 		}
@@ -941,7 +973,7 @@ func (w *world) checkLine(c *client, first bool, l *modelLog, at proto.Offset, l
 	switch {
 	case o.Resume && suffix == "" && (pos != o.Since),
 		o.Resume && suffix == "gap" && (pos.Epoch != o.Since.Epoch || pos.Offset <= o.Since.Offset),
-		o.Resume && suffix == "reset" && pos.Epoch == o.Since.Epoch && pos.Offset >= o.Since.Offset,
+		o.Resume && suffix == "reset" && pos.Epoch == o.Since.Epoch && (c.reached || pos.Offset >= o.Since.Offset),
 		!o.Resume && suffix != "":
 		w.fail("client %d %+v: first line %q", c.ID, o, line)
 	case o.All && !w.trimmed && pos.Offset != 0:

@@ -12,9 +12,9 @@ import (
 // row, the rooms that are heard there, and the publisher.
 //
 // After each new row, and each time the link was down, everything starts again:
-// first all rooms are attached from what we have last, then what is
-// unacknowledged is sent again. So frames may be lost, ignored or dropped at any
-// such change without harm.
+// rooms are attached from what we have last, those with waiting publishes first,
+// and what is unacknowledged is sent again behind its rooms. So frames may be
+// lost, ignored or dropped at any such change without harm.
 type partition struct {
 	id    proto.Partition
 	term  proto.Term
@@ -29,9 +29,15 @@ type partition struct {
 	asking  int     // fetches sent and not answered
 	counts  []*room // their number of members changed
 
-	next     *partition // in outbox.data
-	inData   bool
-	inCounts bool // in outbox.counts
+	line       *queue     // the one of its link that it is in; nil: none
+	next, prev *partition // in line
+	inCounts   bool       // in outbox.counts
+
+	// Publishes below urgent go before the rooms that nobody waits for: they
+	// were there when everything started again, or their members would wait for
+	// rooms that are none of theirs.
+	urgent proto.Seq
+	yields bool // urgent ones filled a link: some rooms go before the next of them
 
 	blocked bool  // the owner said it is not: nothing is sent
 	retryAt int64 // until then, or until a new row
@@ -59,14 +65,20 @@ type outbox struct {
 	index    int
 	up       bool
 	inActive bool
-	data     queue          // have data frames to send
+	turn     uint8          // counts the partitions served
+	first    queue          // have urgent publishes
+	data     queue          // have other data frames to send
 	counts   []*partition   // have member counts that are due
 	fences   []proto.Signal // Fenced frames to send: at most one per partition and term
 }
 
-// queue is a list of partitions, each at most once, linked in the partitions:
+// queue is a list of partitions, each in one at most, linked in the partitions:
 // those served go to its end, so all have their turn.
 type queue struct{ head, tail *partition }
+
+// otherEvery is how many partitions are served until one is that has nothing
+// urgent: so nothing that is urgent, however much, keeps all else waiting.
+const otherEvery = 4
 
 func (h *Hub) partition(id proto.Partition) *partition {
 	if int(id)%h.cfg.Lanes != h.cfg.Lane || int(id) >= h.cfg.Partitions {
@@ -188,8 +200,8 @@ func (h *Hub) unlink(n *peer) {
 
 func (o *outbox) clear() {
 	o.up = false
-	for o.data.head != nil {
-		o.data.pop()
+	for o.waits() {
+		o.pop()
 	}
 	for _, p := range o.counts {
 		p.inCounts = false
@@ -218,11 +230,27 @@ func (h *Hub) restart(p *partition) {
 	for _, r := range p.rooms {
 		r.state, r.queued, r.asked, r.tries = stateNew, true, false, 0
 		h.dropFetch(r)
-		r.stale = 0 // what is on its way does not come, or is of an older term
+		r.stale = 0     // what is on its way does not come, or is of an older term
+		r.seen = r.last // what an owner had in its log and nobody committed, the next may not have
 		p.attach = append(p.attach, r)
 	}
 	p.pub.rewind(h)
+	h.hurry(p)
 	h.offer(p)
+}
+
+// hurry has what is to be published now go before all rooms but its own.
+func (h *Hub) hurry(p *partition) {
+	p.urgent = p.pub.next
+	if o := p.link(); o != nil && p.line == &o.data && p.isUrgent() {
+		o.data.remove(p) // it is offered again, in front
+	}
+}
+
+// isUrgent reports whether p has an urgent publish to send. Without rooms to
+// attach all go in their order, and nothing is urgent.
+func (p *partition) isUrgent() bool {
+	return len(p.attach) > 0 && p.pub.hasWork() && p.pub.sent < p.urgent
 }
 
 // block stops sending to an owner that says it is none. After a time, or with
@@ -236,11 +264,15 @@ func (h *Hub) block(p *partition, after time.Duration) {
 
 // offer puts a partition with work into the queue of its link.
 func (h *Hub) offer(p *partition) {
-	if p.inData || p.blocked || !p.hasWork() {
+	if p.line != nil || p.blocked || !p.hasWork() {
 		return
 	}
 	if o := p.link(); o != nil {
-		o.data.push(p)
+		if p.isUrgent() {
+			o.first.push(p)
+		} else {
+			o.data.push(p)
+		}
 		h.activate(o)
 	}
 }
@@ -255,8 +287,8 @@ func (h *Hub) withdraw(p *partition) {
 		return
 	}
 	o := &p.peer.links[int(p.id)%len(p.peer.links)]
-	if p.inData {
-		o.data.remove(p)
+	if p.line != nil {
+		p.line.remove(p)
 	}
 	if p.inCounts {
 		p.inCounts = false
@@ -292,8 +324,23 @@ func (h *Hub) announce() {
 	}
 }
 
+// waits reports whether a partition has data frames for the link.
+func (o *outbox) waits() bool { return o.first.head != nil || o.data.head != nil }
+
+// pop takes the partition that is served next.
+func (o *outbox) pop() *partition {
+	o.turn++
+	q := &o.first
+	if q.head == nil || o.turn%otherEvery == 0 && o.data.head != nil {
+		q = &o.data
+	}
+	p := q.head
+	q.remove(p)
+	return p
+}
+
 func (q *queue) push(p *partition) {
-	p.inData, p.next = true, nil
+	p.line, p.next, p.prev = q, nil, q.tail
 	if q.tail != nil {
 		q.tail.next = p
 	} else {
@@ -302,27 +349,16 @@ func (q *queue) push(p *partition) {
 	q.tail = p
 }
 
-func (q *queue) pop() *partition {
-	p := q.head
-	q.head = p.next
-	if q.head == nil {
-		q.tail = nil
-	}
-	p.inData, p.next = false, nil
-	return p
-}
-
 func (q *queue) remove(p *partition) {
-	for n := q.length(); n > 0; n-- {
-		if k := q.pop(); k != p {
-			q.push(k)
-		}
+	if p.prev != nil {
+		p.prev.next = p.next
+	} else {
+		q.head = p.next
 	}
-}
-
-func (q *queue) length() (n int) {
-	for p := q.head; p != nil; p = p.next {
-		n++
+	if p.next != nil {
+		p.next.prev = p.prev
+	} else {
+		q.tail = p.prev
 	}
-	return n
+	p.line, p.next, p.prev = nil, nil, nil
 }

@@ -97,8 +97,14 @@ func (h *Hub) Publish(m *Member, kind proto.Kind, payload []byte, now time.Time)
 	p.pub.push(h, pending{m: m, conn: m.ID, room: r.name, at: t, kind: kind}, payload)
 	h.stats.Published++
 	h.unacked += len(payload) + pendingCost
+	if m.flags&flagReceipts != 0 {
+		m.flags |= flagUnplaced
+	}
 	m.count++
 	m.bytes += int32(len(payload))
+	if len(p.attach) > 0 {
+		h.hurry(p)
+	}
 	h.offer(p)
 	if h.unacked > h.cfg.Unacknowledged {
 		h.full = true
@@ -219,6 +225,9 @@ func (h *Hub) settled(m *Member, conn uint64, size int) {
 		} else {
 			h.resume(m)
 		}
+	}
+	if m.flags&flagUnsure != 0 && m.count == 0 {
+		h.unplaced(m)
 	}
 }
 
@@ -350,6 +359,7 @@ func (q *publisher) refusals(h *Hub, x *proto.Ack) {
 		h.stats.Refused++
 		p := &q.pending[q.head+int(res.Seq-q.base)]
 		if m := p.m; m != nil && m.ID == p.conn && m.room != nil && m.flags&flagReceipts != 0 {
+			m.flags &^= flagUnplaced
 			h.sink.Placed(m, proto.Position{}, res.Code)
 		}
 	}

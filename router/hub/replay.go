@@ -14,7 +14,7 @@ import (
 // fetch is one question to the owner about its history.
 type fetch struct {
 	after, upto proto.Offset
-	probe       bool // asks only whether there is something: keeps nothing
+	probe       bool // asks for nothing, only whether there is its place: after is upto
 	sent        bool
 	begun       bool
 	ended       bool // its last frame came
@@ -56,7 +56,7 @@ func (h *Hub) place(r *room, m *Member) bool {
 	case !o.Resume:
 	case o.Since.Epoch != r.epoch:
 		at, line = r.floor, fresh
-	case w.above:
+	case w.above || o.Since.Offset > offsetMax:
 		line = fresh
 	case o.Since.Offset > r.seen:
 		w.need = needProbe
@@ -117,21 +117,22 @@ func (h *Hub) ask(r *room) {
 		switch w := m.wait; {
 		case w.need == needHistory && (!f.wants() || f.probe || w.at < f.after):
 			f = fetch{after: w.at, upto: r.chains[numbered].from()}
-		case w.need == needProbe && !f.wants():
-			f = fetch{after: w.opt.Since.Offset - 1, upto: w.opt.Since.Offset, probe: true}
-		case w.need == needProbe && f.probe:
-			f.after, f.upto = min(f.after, w.opt.Since.Offset-1), max(f.upto, w.opt.Since.Offset)
+		case w.need == needProbe && (!f.wants() || f.probe && w.opt.Since.Offset > f.after):
+			f = fetch{after: w.opt.Since.Offset, upto: w.opt.Since.Offset, probe: true}
 		}
 	}
 	if !f.wants() {
 		return
+	}
+	for _, m := range r.waiting {
+		m.wait.asked = f.probe // who comes later may know of more than the answer does
 	}
 	f.tries = 1
 	r.fetch = &f
 	h.queueFetch(r)
 }
 
-func (f *fetch) wants() bool { return f.upto > f.after }
+func (f *fetch) wants() bool { return f.probe || f.upto > f.after }
 
 func (h *Hub) queueFetch(r *room) {
 	if !r.asked {
@@ -223,12 +224,14 @@ func (h *Hub) noHistory(r *room) {
 	h.settle(r)
 }
 
-// probed learns how far the log reaches. Who asked for more is above it.
+// probed learns whether the log reaches to where it was asked, for nothing: the
+// answer begins there, or at the log's end. Who asked for more is above it. An
+// owner may answer when what was asked for is committed, or at once.
 func (h *Hub) probed(r *room, f *fetch) {
 	if !f.odd {
 		r.seen = max(r.seen, f.reach)
 		for _, m := range r.waiting {
-			if w := m.wait; w.need == needProbe && w.opt.Since.Offset > r.seen && w.opt.Since.Offset <= f.upto {
+			if w := m.wait; w.asked && w.need == needProbe && w.opt.Since.Offset > r.seen && w.opt.Since.Offset <= f.after {
 				w.above = true
 			}
 		}

@@ -222,6 +222,11 @@ func (h *Hub) refused(r *room, code proto.Code) {
 // restartLog begins a room's log anew behind offset o of an epoch.
 func (h *Hub) restartLog(r *room, e proto.Epoch, o proto.Offset) {
 	h.dropFetch(r)
+	for i := len(r.receipts) - 1; i >= 0; i-- {
+		if m := r.receipts[i]; m.count == 0 { // else it is published again in the new one
+			h.unplaced(m)
+		}
+	}
 	r.current = r.current && e == r.epoch
 	r.epoch, r.last, r.floor, r.seen = e, o, o, o
 	for _, m := range r.waiting {
@@ -231,8 +236,18 @@ func (h *Hub) restartLog(r *room, e proto.Epoch, o proto.Offset) {
 }
 
 // gap goes on behind offset o: what is between is lost to everybody here.
+// Numbered members are told so in their order. Plain ones cannot be, and stay:
+// that they listen on is worth more to them than a close that brings nothing
+// back.
 func (h *Hub) gap(r *room, o proto.Offset) {
 	h.dropFetch(r)
+	for i := len(r.receipts) - 1; i >= 0; i-- {
+		m := r.receipts[i]
+		m.flags |= flagUnsure
+		if m.count == 0 {
+			h.unplaced(m)
+		}
+	}
 	r.last, r.floor, r.seen = o, o, max(r.seen, o)
 	h.tell(r, gapped)
 }
@@ -302,9 +317,19 @@ func (h *Hub) deliver(r *room, x *proto.Deliver) error {
 func (h *Hub) placed(r *room, conn uint64, o proto.Offset) {
 	for _, m := range r.receipts {
 		if m.ID == conn {
+			m.flags &^= flagUnplaced
 			h.sink.Placed(m, proto.Position{Epoch: r.epoch, Offset: o}, proto.OK)
 			return
 		}
+	}
+}
+
+// unplaced tells a member with receipts, all of whose publishes are
+// acknowledged, if nothing will tell where one of them is.
+func (h *Hub) unplaced(m *Member) {
+	if m.flags&flagUnplaced != 0 {
+		m.flags &^= flagUnplaced
+		h.sink.Placed(m, proto.Position{}, proto.OK)
 	}
 }
 

@@ -27,7 +27,7 @@ var (
 	ErrForbidden       = &HTTPError{Status: 403, Code: "forbidden", Message: "this is not allowed here"}
 	ErrForbiddenOrigin = &HTTPError{Status: 403, Code: "forbidden_origin", Message: "pages of this origin may not connect; see --allow-origin"}
 	ErrNotFound        = &HTTPError{Status: 404, Code: "not_found", Message: "there is nothing here; WebSocket clients connect to /ws?room=NAME"}
-	ErrTooLarge        = &HTTPError{Status: 413, Code: "too_large", Message: "the message is larger than --max-message allows"}
+	ErrTooLarge        = &HTTPError{Status: 413, Code: "too_big", Message: "the message is larger than --max-message allows"}
 	ErrRateLimited     = &HTTPError{Status: 429, Code: "rate_limited", Message: "too many connections from this address; try again later", RetryAfter: 1}
 	ErrFull            = &HTTPError{Status: 503, Code: "full", Message: "this router has all the connections it can hold; try another", RetryAfter: 5}
 	ErrDraining        = &HTTPError{Status: 503, Code: "draining", Message: "this router is shutting down; try another", RetryAfter: 1}

@@ -15,7 +15,8 @@
 // give the same messages and the same error, whole or one at a time.
 //
 // Read request.go (the head of a request), query.go (what /ws asks for),
-// upgrade.go (what makes it a WebSocket), answer.go (what we say back), then
+// upgrade.go (what makes it a WebSocket), publish.go and body.go (a message over
+// plain HTTP), answer.go (what we say back), then
 // frame.go (what we send), reader.go (what we hear), unfinished.go (a message
 // that arrives in pieces) and mask.go. limits.go has the bounds, token.go the
 // words that a head is made of; origin.go and forwarded.go stand alone.

@@ -111,23 +111,6 @@ func setBit(bit *bool, p parameter) bool {
 	return p.times == 1 && (value == "0" || value == "1")
 }
 
-// PublishRoom returns the room that a RoutePublish request names in its path.
-func (r *Request) PublishRoom() (room string, err *HTTPError) {
-	name, _ := cutPublish(r.Path)
-	err = checkRoom(&room, unescape(name, false))
-	return room, err
-}
-
-// cutPublish returns the encoded room in /v1/rooms/{room}/messages.
-func cutPublish(path string) (room string, ok bool) {
-	room, ok = strings.CutPrefix(path, "/v1/rooms/")
-	if !ok {
-		return "", false
-	}
-	room, ok = strings.CutSuffix(room, "/messages")
-	return room, ok && room != "" && strings.IndexByte(room, '/') < 0
-}
-
 // validEscapes says whether every percent sign is followed by two hexadecimal
 // digits.
 func validEscapes(s string) bool {

@@ -16,7 +16,7 @@ const (
 	RouteOther   Route = iota // nothing here: 404
 	RouteUpgrade              // /ws: a WebSocket handshake, checked
 	RouteHealth               // /healthz
-	RoutePublish              // /v1/rooms/{room}/messages; see Request.PublishRoom
+	RoutePublish              // /v1/rooms/{room}/messages; see Request.Publish
 	RouteRoot                 // /
 )
 
@@ -51,7 +51,11 @@ type Request struct {
 
 	// ContentLength is the size of the body, -1 when the head names none.
 	ContentLength int64
+	Chunked       bool // the body comes in chunks; of RoutePublish only
 	Expect        bool // waits for Continue before it sends the body
+
+	ContentType    string // as sent, several lines joined by commas
+	IdempotencyKey string // as sent; "" when absent
 }
 
 var (
@@ -67,6 +71,8 @@ var (
 	errHost          = badRequest("the host is malformed")
 	errContentLength = badRequest("the Content-Length is malformed or contradicts another")
 	errTransfer      = badRequest("Transfer-Encoding is not supported here; send a Content-Length")
+	errTransferKind  = badRequest("no Transfer-Encoding but chunked is supported")
+	errTransferBoth  = badRequest("Content-Length and Transfer-Encoding exclude each other")
 )
 
 const httpVersion = " HTTP/1.1"
@@ -156,6 +162,7 @@ type parser struct {
 	version           string // Sec-WebSocket-Version
 	subprotocols      string // Sec-WebSocket-Protocol, lines joined by commas
 	authorization     bool   // Authorization was seen
+	transfer          string // Transfer-Encoding, lines joined by commas
 }
 
 // parse reads a whole head, whose lines all end in CR LF.
@@ -179,8 +186,9 @@ func (p *parser) parse(head string, l *Limits) *HTTPError {
 	if p.authority != "" {
 		p.req.Host = p.authority
 	}
-	if p.req.Route = route(p.req.Path); p.req.Route != RouteUpgrade {
-		return nil
+	p.req.Route = route(p.req.Path)
+	if err := p.checkTransfer(); err != nil || p.req.Route != RouteUpgrade {
+		return err
 	}
 	if err := p.checkUpgrade(l); err != nil {
 		return err
@@ -266,10 +274,34 @@ func (p *parser) parseHeader(line string) *HTTPError {
 	case fold(name, "Content-Length"):
 		return r.parseContentLength(text)
 	case fold(name, "Transfer-Encoding"):
-		return errTransfer
+		if text == "" {
+			return errTransferKind
+		}
+		join(&p.transfer, text)
+	case fold(name, "Content-Type"):
+		join(&r.ContentType, text)
+	case fold(name, "Idempotency-Key"):
+		return once(&r.IdempotencyKey, name, text)
 	case fold(name, "Expect"):
 		r.Expect = fold(text, "100-continue")
 	}
+	return nil
+}
+
+// checkTransfer lets a publish come in chunks, and nothing else: two parties
+// that disagree where a request ends read different requests.
+func (p *parser) checkTransfer() *HTTPError {
+	switch {
+	case p.transfer == "":
+		return nil
+	case p.req.Route != RoutePublish:
+		return errTransfer
+	case !fold(p.transfer, "chunked"):
+		return errTransferKind
+	case p.req.ContentLength >= 0:
+		return errTransferBoth
+	}
+	p.req.Chunked = true
 	return nil
 }
 

@@ -42,6 +42,7 @@ func (l *Lane) attach(p *part, r *Peer, body []byte) error {
 	if err != nil {
 		return err
 	}
+	l.recall(p, r)
 	for e, ok := x.NextAttach(); ok; e, ok = x.NextAttach() {
 		rm, code, err := l.findOrCreate(p, e.Room)
 		if err != nil {
@@ -71,7 +72,9 @@ func (l *Lane) attachRoom(rm *roomState, r *Peer, e proto.Epoch, after proto.Off
 	}
 	c.at, c.status = rm.resume(e, after)
 	c.due = true
-	l.ready(c)
+	if !rm.pending { // else once its creation is committed
+		l.ready(c)
+	}
 }
 
 // resume decides where a cursor begins: such that the router's members hear
@@ -80,15 +83,15 @@ func (rm *roomState) resume(e proto.Epoch, after proto.Offset) (proto.Offset, pr
 	head, first := rm.log.Head(), rm.log.First()
 	switch {
 	case e.IsZero():
-		return rm.log.Committed(), proto.StatusWhole
+		return head, proto.StatusWhole
 	case e != rm.log.Epoch():
 		return first - 1, proto.StatusReset // of this life they heard nothing
-	case after > head:
-		return rm.log.Committed(), proto.StatusReset // never given out: only the present is certain
+	case after > rm.head:
+		return head, proto.StatusReset // never given out: only the present is certain
 	case after < first-1:
 		return first - 1, proto.StatusGap
 	}
-	return after, proto.StatusWhole // above Committed it waits for the commit
+	return after, proto.StatusWhole // above the head it waits for the commit
 }
 
 func (l *Lane) detach(p *part, r *Peer, body []byte) error {
@@ -120,8 +123,9 @@ func (l *Lane) leave(rm *roomState, r *Peer) {
 	}
 }
 
-// fetch begins a cursor over a part of the history. What nobody has any more
-// is answered at once, with nothing.
+// fetch begins a cursor over a part of the history. It waits for what is not
+// committed yet. One over nothing asks whether a place exists, and is answered at
+// once: the answer begins there, or where the room ends.
 func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
 	x, err := proto.ParseFetch(body)
 	if err != nil {
@@ -140,9 +144,12 @@ func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
 	c := l.addCursor(rm, r)
 	r.fetches++
 	c.fetch = true
-	c.upto = min(x.Upto, rm.log.Committed())
-	c.at = min(x.After, c.upto)
-	l.ready(c)
+	c.at = min(x.After, rm.head)
+	c.upto = max(c.at, min(x.Upto, rm.head))
+	l.recall(p, r)
+	if !c.waits() {
+		l.ready(c)
+	}
 	return nil
 }
 
@@ -181,6 +188,9 @@ func (r *Peer) countEarly(name []byte, count uint32) {
 		r.early[string(name)] = count
 	}
 }
+
+// waits reports whether a fetch is about what is not committed yet.
+func (c *cursor) waits() bool { return c.fetch && c.at < c.upto && c.upto > c.room.log.Head() }
 
 func (l *Lane) answer(r *Peer, a answer) error {
 	if len(r.answers) >= maxAnswers {
@@ -236,9 +246,9 @@ func (l *Lane) removeCursor(c *cursor) {
 	}
 	*at = c.later
 	if rm.cursors == nil {
-		rm.touched = l.logTime(rm.part)
-		if rm.bucket == 0 {
-			l.schedule(rm)
+		if rm.part.owned {
+			rm.touched = l.logTime(rm.part)
+			l.reschedule(rm)
 		}
 	}
 }

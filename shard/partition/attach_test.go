@@ -206,11 +206,11 @@ func TestRoomInfo(t *testing.T) {
 	g.say(r1, "lobby", "hello", "you")
 	i, ok := g.l.Room("lobby")
 	have := fmt.Sprintf("%v %+v", ok, i)
-	want := "true {Room:lobby Partition:0 Term:1 Epoch:0000000000001 Offset:2 First:1 Kept:2 Bytes:8 Members:10 Routers:[{Name:r1/0000000000001 Members:7} {Name:r2/0000000000001 Members:3}]}"
+	want := "true {Room:lobby Partition:0 Term:1 Epoch:0000000000001 Offset:2 First:1 Kept:2 Bytes:8 Members:10 Routers:[{Name:r1/0000000000001 Members:7} {Name:r2/0000000000001 Members:3}] Followers:[]}"
 	if have != want {
 		t.Errorf("room:\n  have %s\n  want %s", have, want)
 	}
-	g.l.RouterDown(r1)
+	g.l.Down(r1)
 	if i, _ := g.l.Room("lobby"); i.Members != 3 || len(i.Routers) != 1 {
 		t.Errorf("after its link is down r1 still counts: %+v", i)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/roomring/roomring/proto"
 )
@@ -18,14 +19,44 @@ type load struct {
 	seqs   map[proto.Partition]proto.Seq
 	out    []byte
 	dirty  []*Peer
+
+	follower *Lane // nil for none
+	to, from *Peer // it, as the owner knows it, and the other way round
 }
 
+const loadPartitions = 512
+
 func newLoad(tb testing.TB, rooms int) *load {
-	w := &load{rig: newRig(tb, Config{Partitions: 512, HistoryMessages: 100, WindowAge: -1}), seqs: map[proto.Partition]proto.Seq{}}
+	w := &load{rig: newRig(tb, loadConfig()), seqs: map[proto.Partition]proto.Seq{}}
+	w.begin(rooms)
+	return w
+}
+
+// newPair is a load with a follower of all partitions.
+func newPair(tb testing.TB, rooms int) *load {
+	w := &load{rig: newRig(tb, loadConfig()), seqs: map[proto.Partition]proto.Seq{}}
+	cfg := loadConfig()
+	cfg.Self = stranger
+	w.l, w.follower = NewLane(w.l.cfg), NewLane(cfg)
+	for p := range loadPartitions {
+		row := Row{Owner: self, Followers: []proto.NodeName{stranger}, Term: 1, Since: 1}
+		w.l.SetTable(proto.Partition(p), row, w.now)
+		w.follower.SetTable(proto.Partition(p), row, w.now)
+	}
+	w.to, w.from = w.l.ShardUp(stranger, 0, 1), w.follower.ShardUp(self, 0, 1)
+	w.begin(rooms)
+	return w
+}
+
+func loadConfig() Config {
+	return Config{Partitions: loadPartitions, HistoryMessages: 100, WindowAge: -1}
+}
+
+func (w *load) begin(rooms int) {
 	w.r = w.up("r1")
 	for i := range rooms {
 		name := fmt.Sprintf("room-%d", i)
-		p := proto.PartitionOfString(name, 512)
+		p := proto.PartitionOfString(name, loadPartitions)
 		b, start := proto.BeginBatch(nil, proto.FrameAttach, p, 1)
 		w.must(w.r, proto.End(proto.AppendAttachEntry(b, name, proto.Epoch{}, 0), start))
 		x := proto.Publish{Partition: p, Term: 1, Seq: 1, Base: 1, Conn: 9, Room: []byte(name), Payload: make([]byte, 128)}
@@ -33,7 +64,6 @@ func newLoad(tb testing.TB, rooms int) *load {
 		w.parts = append(w.parts, p)
 	}
 	w.turn()
-	return w
 }
 
 // publish sends the next message of a room; the frame is made beforehand but
@@ -51,11 +81,29 @@ func (w *load) publish(i int) {
 	}
 }
 
+// turn is that of the owner, and of the follower with what it leads to.
 func (w *load) turn() {
-	w.dirty = w.l.Dirty(w.dirty[:0])
-	for _, r := range w.dirty {
-		w.out = w.l.Control(r, w.out[:0])
-		w.out = w.l.Fill(r, w.out, 1<<20)
+	for w.dirty = w.l.Dirty(w.dirty[:0]); len(w.dirty) > 0; w.dirty = w.l.Dirty(w.dirty[:0]) {
+		for _, r := range w.dirty {
+			w.out = w.l.Control(r, w.out[:0])
+			w.out = w.l.Fill(r, w.out, 1<<20)
+			if r == w.to {
+				w.pass(w.follower, w.from)
+				w.out = w.follower.Fill(w.from, w.follower.Control(w.from, w.out[:0]), 1<<20)
+				w.pass(w.l, w.to)
+			}
+		}
+	}
+}
+
+// pass hands what was written to a lane.
+func (w *load) pass(l *Lane, r *Peer) {
+	for b := w.out; len(b) > 0; {
+		typ, size, _ := proto.ParseHeader(b)
+		if err := l.Frame(r, typ, b[proto.HeaderSize:size], w.now); err != nil {
+			w.t.Fatal(err)
+		}
+		b = b[size:]
 	}
 }
 
@@ -74,16 +122,39 @@ func (w *load) many() {
 }
 
 func TestSteadyPathAllocatesNothing(t *testing.T) {
-	hot, many := newLoad(t, 1), newLoad(t, 200)
-	for range 300 {
-		hot.hot()
-		many.many()
+	for followers, make := range []func(testing.TB, int) *load{newLoad, newPair} {
+		hot, many := make(t, 1), make(t, 200)
+		for range 300 {
+			hot.hot()
+			many.many()
+		}
+		if n := testing.AllocsPerRun(100, hot.hot); n != 0 {
+			t.Errorf("a hot room, %d followers: %v allocations per 64 messages", followers, n)
+		}
+		if n := testing.AllocsPerRun(20, many.many); n != 0 {
+			t.Errorf("200 rooms, %d followers: %v allocations per message each", followers, n)
+		}
 	}
-	if n := testing.AllocsPerRun(100, hot.hot); n != 0 {
-		t.Errorf("a hot room: %v allocations per 64 messages", n)
+}
+
+// TestFollowerKeepsPace: the loads above end with equal copies.
+func TestFollowerKeepsPace(t *testing.T) {
+	w := newPair(t, 200)
+	for range 5 {
+		w.many()
 	}
-	if n := testing.AllocsPerRun(20, many.many); n != 0 {
-		t.Errorf("200 rooms: %v allocations per message each", n)
+	w.now = w.now.Add(time.Second)
+	w.l.Tick(w.now)
+	w.turn()
+	for p := range proto.Partition(loadPartitions) {
+		i, sum, _ := w.l.Digest(p)
+		j, other, ok := w.follower.Digest(p)
+		if !ok || i != j || sum != other {
+			t.Errorf("partition %d: %d %x, the follower has %d %x (%v)", p, i, sum, j, other, ok)
+		}
+	}
+	if a, b := w.l.Stats(), w.follower.Stats(); a.PendingBytes+b.PendingBytes != 0 || b.Rooms != 200 || b.Following != loadPartitions {
+		t.Errorf("owner %+v\nfollower %+v", a, b)
 	}
 }
 
@@ -111,9 +182,12 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// BenchmarkHotRoom is one room, 64 messages per turn; per message.
-func BenchmarkHotRoom(b *testing.B) {
-	w := newLoad(b, 1)
+// BenchmarkHotRoom is one room, 64 messages per turn; per message. Pair is with
+// a follower: append, store, commit, and its own copy.
+func BenchmarkHotRoom(b *testing.B)     { benchmarkHot(b, newLoad(b, 1)) }
+func BenchmarkHotRoomPair(b *testing.B) { benchmarkHot(b, newPair(b, 1)) }
+
+func benchmarkHot(b *testing.B, w *load) {
 	b.ReportAllocs()
 	b.SetBytes(128)
 	for i := 0; b.Loop(); i++ {
@@ -125,8 +199,10 @@ func BenchmarkHotRoom(b *testing.B) {
 }
 
 // BenchmarkManyRooms is 2000 rooms with one message each per turn; per message.
-func BenchmarkManyRooms(b *testing.B) {
-	w := newLoad(b, 2000)
+func BenchmarkManyRooms(b *testing.B)     { benchmarkMany(b, newLoad(b, 2000)) }
+func BenchmarkManyRoomsPair(b *testing.B) { benchmarkMany(b, newPair(b, 2000)) }
+
+func benchmarkMany(b *testing.B, w *load) {
 	for range 300 { // until what is given back is what is taken
 		w.many()
 	}

@@ -14,7 +14,7 @@ func Example() {
 	const self = "s1/0000000000001"
 	now := time.Now()
 	lane := partition.NewLane(partition.Config{Self: self, Partitions: 1})
-	lane.SetTable(0, self, nil, 1, 1, now)
+	lane.SetTable(0, partition.Row{Owner: self, Term: 1, Since: 1}, now)
 	router := lane.RouterUp("r1/0000000000001", 0, 1)
 
 	b, start := proto.BeginBatch(nil, proto.FrameAttach, 0, 1)

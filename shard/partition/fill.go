@@ -23,11 +23,15 @@ type filler struct {
 }
 
 // Fill appends data frames for a peer to b, at most limit bytes of them, read
-// from the rooms' logs. Rooms take turns, frame by frame. What does not fit
-// waits for the next call; limit must at times be proto.MaxFrame, else the
-// largest messages never go.
+// from the logs of rooms and partitions. These take turns, frame by frame. What
+// does not fit waits for the next call; limit must at times be proto.MaxFrame,
+// else the largest messages never go.
 func (l *Lane) Fill(r *Peer, b []byte, limit int) []byte {
 	f := filler{l: l, r: r, b: b, end: len(b) + limit, batch: -1}
+	if r.shard != nil {
+		f.replicate()
+		return f.b
+	}
 	if f.answers() {
 		for r.first != nil && f.serve(r.first) {
 		}
@@ -73,13 +77,13 @@ func (f *filler) serve(c *cursor) bool {
 			return false
 		}
 		c.due = false
-	case c.at < log.Committed():
+	case c.at < log.Head():
 		if !f.deliver(c) {
 			return false
 		}
 	}
 	f.l.unready(c)
-	if c.at < log.Committed() {
+	if c.at < log.Head() {
 		f.l.ready(c) // behind the others
 	}
 	return true
@@ -114,7 +118,7 @@ func (f *filler) attached(p *part, name string, e *proto.AttachedEntry) bool {
 		return false
 	}
 	if f.batch < 0 {
-		f.b, f.batch = proto.BeginBatch(f.b, proto.FrameAttached, p.number, p.term)
+		f.b, f.batch = proto.BeginBatch(f.b, proto.FrameAttached, p.number, p.row.Term)
 		f.of = p
 	}
 	e.Room = []byte(name)
@@ -136,7 +140,7 @@ func (f *filler) deliver(c *cursor) bool {
 	if len(f.b)+roomHead+len(rm.name) > f.end {
 		return false
 	}
-	b, start := proto.BeginDeliver(f.b, rm.part.number, rm.part.term, rm.name, rm.log.Epoch(), c.at+1)
+	b, start := proto.BeginDeliver(f.b, rm.part.number, rm.part.row.Term, rm.name, rm.log.Epoch(), c.at+1)
 	b, last := f.read(b, start, c)
 	if last == c.at {
 		return false
@@ -153,7 +157,7 @@ func (f *filler) fetched(c *cursor) bool {
 	if len(f.b)+roomHead+1+len(rm.name) > f.end {
 		return false
 	}
-	b, start := proto.BeginFetched(f.b, rm.part.number, rm.part.term, rm.name, rm.log.Epoch(), c.at, false)
+	b, start := proto.BeginFetched(f.b, rm.part.number, rm.part.row.Term, rm.name, rm.log.Epoch(), c.at, false)
 	b, last := f.read(b, start, c)
 	if last == c.at && last < c.upto {
 		return false
@@ -175,9 +179,13 @@ func (f *filler) fetched(c *cursor) bool {
 // start.
 func (f *filler) read(b []byte, start int, c *cursor) ([]byte, proto.Offset) {
 	limit := min(f.end, start+maxDeliver) - len(b)
-	b, last := c.room.log.Read(b, c.at, c.upto, limit, f.r.router.ref)
+	var number uint32 // of the router: its own messages carry their conns
+	if pub := f.r.router.pubs[c.room.part.local]; pub != nil {
+		number = pub.number
+	}
+	b, last := c.room.log.Read(b, c.at, c.upto, limit, number)
 	if last == c.at && f.end > start+maxDeliver { // a single big one
-		b, last = c.room.log.Read(b, c.at, min(c.at+1, c.upto), f.end-len(b), f.r.router.ref)
+		b, last = c.room.log.Read(b, c.at, min(c.at+1, c.upto), f.end-len(b), number)
 	}
 	return b, last
 }
@@ -187,7 +195,7 @@ func (f *filler) fetchedNothing(a *answer) bool {
 	if len(f.b)+roomHead+1+len(a.room) > f.end {
 		return false
 	}
-	b, start := proto.BeginFetched(f.b, a.part.number, a.part.term, a.room, a.epoch, a.offset, true)
+	b, start := proto.BeginFetched(f.b, a.part.number, a.part.row.Term, a.room, a.epoch, a.offset, true)
 	f.b = proto.End(b, start)
 	return true
 }

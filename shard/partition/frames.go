@@ -23,10 +23,10 @@ func broke(op string, err error) error {
 	return &proto.Error{Code: proto.Malformed, Op: op, Err: err}
 }
 
-// Frame applies a Publish, Attach, Detach, Fetch, Members or Fenced of a peer;
-// what it leads to is to be had from Control and Fill. Nothing of body is kept.
-// An error is a *proto.Error: the peer broke the protocol, its link is to be
-// closed.
+// Frame applies a frame of a peer: Publish, Attach, Detach, Fetch and Members of
+// a router, Append, Snapshot and Stored of a shard, Fenced of both. What it leads
+// to is to be had from Control and Fill. Nothing of body is kept. An error is a
+// *proto.Error: the peer broke the protocol, its link is to be closed.
 func (l *Lane) Frame(r *Peer, typ proto.FrameType, body []byte, now time.Time) error {
 	if r.down {
 		return nil
@@ -40,9 +40,7 @@ func (l *Lane) Frame(r *Peer, typ proto.FrameType, body []byte, now time.Time) e
 
 // frame checks who may speak about the partition, in which term.
 func (l *Lane) frame(r *Peer, typ proto.FrameType, body []byte) error {
-	switch typ {
-	case proto.FramePublish, proto.FrameAttach, proto.FrameDetach, proto.FrameFetch, proto.FrameMembers, proto.FrameFenced:
-	default:
+	if !r.speaks(typ) {
 		return broke(typ.String(), errType)
 	}
 	number, term, err := proto.ParseHead(body)
@@ -53,20 +51,40 @@ func (l *Lane) frame(r *Peer, typ proto.FrameType, body []byte) error {
 	if p == nil {
 		return broke(typ.String(), fmt.Errorf("partition %d: %w", number, errLane))
 	}
-	if r.links > 1 && int(number)%r.links != r.link {
+	if !r.carries(p) {
 		return broke(typ.String(), fmt.Errorf("partition %d: %w", number, errLink))
 	}
-	if p.owned && term == p.term {
-		return l.apply(p, r, typ, body)
+	switch {
+	case typ == proto.FrameFenced:
+		err = l.fenced(p, r, body)
+	case r.shard != nil:
+		err = l.ofShard(p, r, typ, term, body)
+	default:
+		err = l.ofRouter(p, r, typ, term, body)
 	}
-	return l.apart(p, r, typ, term, body)
+	if err != nil {
+		return broke(typ.String(), err)
+	}
+	return nil
 }
 
-// apart takes a frame of another term, or about a partition that is not owned.
-func (l *Lane) apart(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
+// speaks reports whether a frame type is one that the peer may send.
+func (r *Peer) speaks(typ proto.FrameType) bool {
+	switch typ {
+	case proto.FramePublish, proto.FrameAttach, proto.FrameDetach, proto.FrameFetch, proto.FrameMembers:
+		return r.router != nil
+	case proto.FrameAppend, proto.FrameSnapshot, proto.FrameStored:
+		return r.shard != nil
+	}
+	return typ == proto.FrameFenced
+}
+
+// ofRouter takes a frame of a router, if it is about an owned partition and in
+// its term.
+func (l *Lane) ofRouter(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
 	switch {
-	case typ == proto.FrameFenced: // is never answered
-	case term > p.term:
+	case p.owned && term == p.row.Term:
+	case term > p.row.Term:
 		l.hearOf(p, term)
 		return l.hold(p, r, typ, term, body)
 	case !p.owned:
@@ -78,38 +96,66 @@ func (l *Lane) apart(p *part, r *Peer, typ proto.FrameType, term proto.Term, bod
 		l.note(r, p, noteFenced)
 		return nil
 	}
-	return l.apply(p, r, typ, body)
-}
-
-func (l *Lane) apply(p *part, r *Peer, typ proto.FrameType, body []byte) (err error) {
 	switch typ {
 	case proto.FramePublish:
-		err = l.publish(p, r, body)
+		return l.publish(p, r, body)
 	case proto.FrameAttach:
-		err = l.attach(p, r, body)
+		return l.attach(p, r, body)
 	case proto.FrameDetach:
-		err = l.detach(p, r, body)
+		return l.detach(p, r, body)
 	case proto.FrameFetch:
-		err = l.fetch(p, r, body)
-	case proto.FrameMembers:
-		err = l.members(p, r, body)
-	case proto.FrameFenced:
-		err = l.fenced(p, body)
+		return l.fetch(p, r, body)
+	default:
+		return l.members(p, r, body)
 	}
-	if err != nil {
-		return broke(typ.String(), err)
-	}
-	return nil
 }
+
+// ofShard takes a frame of another shard, if it is in the partition's term.
+func (l *Lane) ofShard(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
+	if typ == proto.FrameStored { // never waits: what it answers was sent in our term
+		if !p.owned || term != p.row.Term || p.promised > term {
+			return nil
+		}
+		return l.stored(p, r, body)
+	}
+	switch {
+	case term < p.fence() && l.cfg.Break&BreakFence == 0:
+		l.stats.Fenced++
+		l.note(r, p, noteFenced)
+		return nil
+	case term > p.row.Term:
+		l.hearOf(p, term)
+		return l.hold(p, r, typ, term, body)
+	case typ == proto.FrameAppend:
+		return l.follows(p, r, body)
+	default:
+		return l.learns(p, r, body)
+	}
+}
+
+// fence is the term below which nothing is taken of other shards (rule R2).
+func (p *part) fence() proto.Term { return max(p.row.Term, p.promised) }
 
 // find looks a room up. A room of another partition breaks the protocol: its
 // messages would have two orders.
 func (l *Lane) find(p *part, name []byte) (*roomState, error) {
-	rm := l.rooms[string(name)]
+	rm := l.lookup(name)
 	if rm != nil && rm.part != p {
 		return nil, errRoom
 	}
 	return rm, nil
+}
+
+// lookup finds a room; often it is the same as before.
+func (l *Lane) lookup(name []byte) *roomState {
+	if rm := l.recent; rm != nil && rm.name == string(name) {
+		return rm
+	}
+	rm := l.rooms[string(name)]
+	if rm != nil {
+		l.recent = rm
+	}
+	return rm
 }
 
 // findOrCreate also creates the room; the code says why it is refused.
@@ -124,32 +170,54 @@ func (l *Lane) findOrCreate(p *part, name []byte) (*roomState, proto.Code, error
 	if proto.CheckRoom(name) != nil {
 		return nil, proto.BadRoom, nil
 	}
-	if len(l.rooms) >= l.maxRooms {
+	if l.owning >= l.maxRooms || p.log.size(p.applied) > maxUnstored {
 		return nil, proto.Full, nil
 	}
-	return l.create(p, string(name)), proto.OK, nil
+	l.out = proto.Entry{Kind: proto.EntryCreated, Room: name, Epoch: proto.MintEpoch(l.cfg.Bits())}
+	l.append(p)
+	return l.lookup(name), proto.OK, nil
 }
 
-func (l *Lane) create(p *part, name string) *roomState {
-	rm := &roomState{name: name, part: p, touched: l.logTime(p), prev: p.last}
-	rm.log.Init(proto.MintEpoch(l.cfg.Bits()))
+// create makes a room; entries about it up to born are in it.
+func (l *Lane) create(p *part, name []byte, e proto.Epoch, born proto.Index) *roomState {
+	rm := &roomState{name: string(name), part: p, born: born, prev: p.last}
+	rm.log.Init(e)
 	if p.last != nil {
 		p.last.next = rm
 	} else {
 		p.first = rm
 	}
 	p.last = rm
-	l.rooms[name] = rm
-	l.stats.Created++
+	p.rooms++
+	if p.owned {
+		l.owning++
+	}
+	l.rooms[rm.name] = rm
 	return rm
 }
 
-// forget drops a room that has no cursors, and its epoch with it.
-func (l *Lane) forget(rm *roomState) {
+// hide has nobody find a room any more.
+func (l *Lane) hide(rm *roomState) {
+	if l.rooms[rm.name] == rm {
+		delete(l.rooms, rm.name)
+	}
+	if l.recent == rm {
+		l.recent = nil
+	}
+}
+
+// erase drops a room that has no cursors, and its epoch with it.
+func (l *Lane) erase(rm *roomState) {
 	l.store.Release(&rm.log)
 	l.wheel.remove(rm)
-	delete(l.rooms, rm.name)
+	l.hide(rm)
 	p := rm.part
+	for _, x := range p.lead.replicas {
+		x.skip(rm)
+	}
+	if p.follow.feeding == rm {
+		p.follow.feeding = nil
+	}
 	if rm.prev != nil {
 		rm.prev.next = rm.next
 	} else {
@@ -160,5 +228,9 @@ func (l *Lane) forget(rm *roomState) {
 	} else {
 		p.last = rm.prev
 	}
-	l.stats.Forgotten++
+	p.rooms--
+	if p.owned {
+		l.owning--
+		l.stats.Forgotten++
+	}
 }

@@ -14,12 +14,13 @@ type Info struct {
 	Partition proto.Partition
 	Term      proto.Term
 	Epoch     proto.Epoch
-	Offset    proto.Offset // of the last committed message
-	First     proto.Offset // lowest kept; Offset + 1 when nothing is
-	Kept      int          // messages
-	Bytes     int64        // of their payloads
-	Members   int          // at all routers
-	Routers   []RouterInfo // attached routers by name; nil from Rooms
+	Offset    proto.Offset     // of the last committed message
+	First     proto.Offset     // lowest kept; Offset + 1 when nothing is
+	Kept      int              // messages
+	Bytes     int64            // of their payloads
+	Members   int              // at all routers
+	Routers   []RouterInfo     // attached routers by name; nil from Rooms
+	Followers []proto.NodeName // those of the row: in sync
 }
 
 // RouterInfo is one attached router.
@@ -31,7 +32,7 @@ type RouterInfo struct {
 // Room describes a room of an owned partition.
 func (l *Lane) Room(name string) (Info, bool) {
 	rm := l.rooms[name]
-	if rm == nil {
+	if rm == nil || !rm.part.owned || rm.pending {
 		return Info{}, false
 	}
 	i := rm.info()
@@ -46,9 +47,9 @@ func (l *Lane) Room(name string) (Info, bool) {
 
 func (rm *roomState) info() Info {
 	i := Info{
-		Room: rm.name, Partition: rm.part.number, Term: rm.part.term,
-		Epoch: rm.log.Epoch(), Offset: rm.log.Committed(), First: rm.log.First(),
-		Kept: rm.log.Kept(), Bytes: rm.log.Bytes(),
+		Room: rm.name, Partition: rm.part.number, Term: rm.part.row.Term,
+		Epoch: rm.log.Epoch(), Offset: rm.log.Head(), First: rm.log.First(),
+		Kept: rm.log.Kept(), Bytes: rm.log.Bytes(), Followers: rm.part.row.Followers,
 	}
 	for c := rm.cursors; c != nil; c = c.later {
 		if !c.fetch && !c.peer.down {
@@ -58,7 +59,7 @@ func (rm *roomState) info() Info {
 	return i
 }
 
-// Rooms appends the rooms whose names begin with prefix, partition by
+// Rooms appends the rooms of owned partitions whose names begin with prefix, partition by
 // partition from the given one on and in the order of their creation, until at
 // least limit are appended or many were looked at, so that a call is short. It
 // returns the partition to go on from, and whether there is one. A call looks at
@@ -71,8 +72,14 @@ func (l *Lane) Rooms(infos []Info, from proto.Partition, prefix string, limit in
 		if len(infos) >= enough || seen >= maxSeen {
 			return infos, p.number, true
 		}
+		if !p.owned {
+			continue
+		}
 		for rm := p.first; rm != nil; rm = rm.next {
 			seen++
+			if rm.pending || rm.dying {
+				continue
+			}
 			if strings.HasPrefix(rm.name, prefix) {
 				infos = append(infos, rm.info())
 			}
@@ -83,30 +90,59 @@ func (l *Lane) Rooms(infos []Info, from proto.Partition, prefix string, limit in
 
 // Stats counts what a lane has (now) and did (since it was made).
 type Stats struct {
-	Owned        int    `metric:"gauge" help:"Partitions owned."`
-	Rooms        int    `metric:"gauge" help:"Rooms with a log here."`
-	HistoryBytes int64  `metric:"gauge" help:"Memory of all logs."`
-	HeldBytes    int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
-	Created      uint64 `help:"Rooms created."`
-	Forgotten    uint64 `help:"Rooms forgotten, with their partition too."`
-	Published    uint64 `help:"Messages committed."`
-	Refused      uint64 `help:"Publishes refused; they used up their seq."`
-	Repeated     uint64 `help:"Publishes that were in the log already."`
-	Gaps         uint64 `help:"Times that a publisher was told what is expected."`
-	Delivered    uint64 `help:"Copies of messages sent to routers."`
-	Fetched      uint64 `help:"Copies of messages sent as history."`
-	FellBehind   uint64 `help:"Times that a router fell behind what is kept."`
-	Fenced       uint64 `help:"Frames of an old term."`
-	Outdated     uint64 `help:"Times that a router told of a newer term of a partition owned here."`
-	Moved        uint64 `help:"Frames about partitions that are not ours."`
-	Held         uint64 `help:"Frames that had to wait for the Table."`
-	HeldDropped  uint64 `help:"Publishes that there was no room to hold."`
-	Shed         uint64 `help:"Chunks of history given up for lack of memory."`
+	Owned         int    `metric:"gauge" help:"Partitions owned."`
+	Following     int    `metric:"gauge" help:"Partitions followed: a whole copy is here."`
+	Learning      int    `metric:"gauge" help:"Partitions of which a copy is not whole yet."`
+	Missing       int    `metric:"gauge" help:"Partitions of which the Table says that a copy is here, and there is none."`
+	Rooms         int    `metric:"gauge" help:"Rooms with a log here, followed ones too."`
+	HistoryBytes  int64  `metric:"gauge" help:"Memory of all logs of rooms."`
+	PendingBytes  int64  `metric:"gauge" help:"Bytes of entries that are not applied, or not stored by all copies."`
+	HeldBytes     int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
+	Created       uint64 `help:"Rooms created."`
+	Forgotten     uint64 `help:"Rooms forgotten, with their partition too."`
+	Published     uint64 `help:"Messages committed."`
+	Refused       uint64 `help:"Publishes refused; they used up their seq."`
+	Repeated      uint64 `help:"Publishes that were in the log already."`
+	Gaps          uint64 `help:"Times that a publisher was told what is expected."`
+	Delivered     uint64 `help:"Copies of messages sent to routers."`
+	Fetched       uint64 `help:"Copies of messages sent as history."`
+	FellBehind    uint64 `help:"Times that a router fell behind what is kept."`
+	Fenced        uint64 `help:"Frames of an old term."`
+	Outdated      uint64 `help:"Times that another node told of a newer term of a partition owned here."`
+	Moved         uint64 `help:"Frames about partitions that are not ours."`
+	Held          uint64 `help:"Frames that had to wait for the Table."`
+	HeldDropped   uint64 `help:"Publishes that there was no room to hold."`
+	HeldBack      uint64 `help:"Times that a router was told to hold its publishes."`
+	Shed          uint64 `help:"Chunks of history given up for lack of memory."`
+	AppendedBytes uint64 `help:"Bytes of entries appended to owned partitions."`
+	Stored        uint64 `help:"Entries stored as a follower."`
+	SnapshotBytes uint64 `help:"Bytes sent to learners beside what was appended."`
+	Taught        uint64 `help:"Learners whose copy became whole."`
+	Learned       uint64 `help:"Copies that became whole here."`
+	Relearned     uint64 `help:"Times that a learner had to begin again."`
+	Promised      uint64 `help:"Times that a term was promised."`
+	Cut           uint64 `help:"Entries of an earlier owner that were cut."`
+	Undone        uint64 `help:"Hand-offs that took too long."`
+	Corrupt       uint64 `help:"Copies given up because an entry did not fit."`
 }
 
 // Stats returns the counters.
 func (l *Lane) Stats() Stats {
 	s := l.stats
 	s.Rooms, s.HistoryBytes, s.HeldBytes, s.Shed = len(l.rooms), l.store.Bytes(), l.heldAll, l.store.Shed()
+	for i := range l.parts {
+		p := &l.parts[i]
+		s.PendingBytes += int64(p.log.size(p.log.first - 1))
+		switch {
+		case p.owned:
+			s.Owned++
+		case p.row.names(l.cfg.Self) && p.copy == whole:
+			s.Following++
+		case p.row.names(l.cfg.Self):
+			s.Missing++
+		case p.copy != nothing:
+			s.Learning++
+		}
+	}
 	return s
 }

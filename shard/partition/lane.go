@@ -10,11 +10,28 @@ import (
 
 // The bounds that are not in Config.
 const (
-	// maxMessage still fits a Deliver frame, whatever the room's name.
-	maxMessage = proto.MaxFrame - 512
-	// maxDeliver is where a Deliver, Fetched or Attached frame ends, unless a
-	// single message is bigger: so that no room holds up the others of a link.
+	// maxDeliver is where a Deliver, Fetched, Attached, Append or Snapshot frame
+	// ends, unless a single message is bigger: so that no room and no partition
+	// holds up the others of a link.
 	maxDeliver = 256 << 10
+	// maxUncommitted is how many bytes of a partition may wait for its followers
+	// before publishers are told to hold; half of it lets them go. maxUnstored is
+	// where rooms are not created any more either, and twice that is what a
+	// follower takes.
+	maxUncommitted = 1 << 20
+	maxUnstored    = 8 << 20
+	// maxRetained is how many bytes of a partition's log are kept for a learner:
+	// beyond it, the learner begins again.
+	maxRetained = 8 << 20
+	// maxDying bounds the rooms of a partition that are being forgotten at once.
+	maxDying = 256
+	// maxFollowed bounds the rooms that are here, owned and copied, by so many
+	// times those that may be owned.
+	maxFollowed = 8
+	// maxNumber bounds the numbers of publishers.
+	maxNumber = 1 << 31
+	// maxIndex bounds indexes, offsets, seqs and times that come from other shards.
+	maxIndex = 1 << 62
 	// maxHeld bounds the held frames of a partition and maxHeldAll those of the
 	// lane, in bytes. Beyond it publishes are dropped, their router is told to
 	// hold them; other frames may take as much again, then the link is closed.
@@ -44,6 +61,31 @@ const (
 	// settleAge: no room is forgotten so soon after its partition's term
 	// changed, because routers are still attaching.
 	settleAge = 30 * time.Second
+	// patience is how long a matter waits for the Table before the owner asks
+	// for a change, and how long a new term's links have to come up; wishes are
+	// repeated as often.
+	patience = 200 * time.Millisecond
+	// linkAge, stuckAge: a follower is overdue when it was so long without a
+	// link, or without progress though it had something to store. After resendAge
+	// it is sent that once more.
+	linkAge   = 1500 * time.Millisecond
+	stuckAge  = 5 * time.Second
+	resendAge = time.Second
+	// freezeAge is how long a hand-off may hold publishes.
+	freezeAge = 2 * time.Second
+	// tellAge: what is committed is told to followers without entries after it.
+	tellAge = 40 * time.Millisecond
+	// maxProbe is where the first frame to a copy ends, in each term and link and
+	// of each lesson: nothing follows until it was answered. Whom the Table has not
+	// told the term yet holds that frame, and it may be one of a thousand.
+	maxProbe = 32 << 10
+	// maxNear is how many bytes a learner may lack for its owner to begin to wait
+	// for it; nearAge after its copy became whole it may lack more, else one that is
+	// always a round trip behind would never be added.
+	maxNear = 256 << 10
+	nearAge = time.Second
+	// tickScan is how many partitions one Tick looks at for publishers that left.
+	tickScan = 64
 )
 
 // Config is what a lane is told once. The zero value works, and owns nothing:
@@ -63,8 +105,15 @@ type Config struct {
 	// proto.Full. If zero, 1,000,000.
 	Rooms int
 	// MaxMessage is the largest payload in bytes; a bigger one is refused with
-	// proto.TooBig. If zero or above what a Deliver frame holds, that.
+	// proto.TooBig. If zero or above proto.MaxPayload, that.
 	MaxMessage int
+
+	// MinCopies is how many copies a row must name, the owner's included, for
+	// anything to be committed. If zero, 1.
+	MinCopies int
+	// SnapshotRate bounds what this lane sends to learners beside what is
+	// appended, in bytes per second. If zero, 64 MiB; negative means no limit.
+	SnapshotRate int64
 
 	// HistoryMessages, HistoryBytes (of payload) and HistoryAge say which
 	// messages are a room's history: those that satisfy all three. If zero,
@@ -97,9 +146,12 @@ type Break uint8
 
 // The rules that can be broken.
 const (
-	BreakDedup Break = 1 << iota // take any seq: R8 off
-	BreakFence                   // take frames of old terms
-	BreakGap                     // go on behind a gap without saying so
+	BreakDedup   Break = 1 << iota // take any seq: R8 off
+	BreakFence                     // take frames of old terms: R2 off
+	BreakGap                       // go on behind a gap without saying so
+	BreakCommit                    // deliver and acknowledge what is appended: R1 off
+	BreakLearner                   // do not wait for a learner that is to be added: R4 off
+	BreakDrop                      // do not wait for a follower without a link: R5 off
 )
 
 // Lane is the partitions of one lane at their shard. Its methods are called
@@ -118,91 +170,104 @@ type Lane struct {
 
 	parts   []part // number p / Lanes is partition p
 	rooms   map[string]*roomState
-	wheel   wheel   // rooms by when time has something to do with them
-	heldAll int     // bytes of held frames
-	behind  []*part // that heard of a term above theirs; may hold some that know it by now
+	recent  *roomState // the last one looked up; nil for none
+	owning  int        // rooms of owned partitions
+	wheel   wheel      // rooms of owned partitions by when time has something to do with them
+	heldAll int        // bytes of held frames
+	behind  []*part    // that heard of a term above theirs; may hold some that know it by now
+
+	shelves shelves
+	out, in proto.Entry // the one that is appended, the one that is read; reused
+	name    [proto.MaxRoom]byte
+	untold  []*part // their followers are to hear what is committed
+	wishing []*part // that may want something of the coordinator
+	scratch []proto.Wish
+	scanned int // partitions that were looked at for publishers that left
 
 	routers map[proto.NodeName]*router
 	all     []*router // the same, in the order in which they came
-	refs    uint32    // the last router.ref given out
-	dirty   []*Peer   // those with listed set
-	reaping []*Peer   // down, and with cursors still to be dropped
+	shards  map[proto.NodeName]*shard
+	tokens  int64         // bytes that learners may be sent now
+	counted time.Duration // when that was
+	dirty   []*Peer       // those with listed set
+	reaping []*Peer       // down, and with cursors still to be dropped
 }
 
-// part is one partition, owned or not.
+// part is one partition, owned, followed, learned or nothing of it.
 type part struct {
 	number proto.Partition
 	local  uint16 // its place in Lane.parts
-	owned  bool
-	term   proto.Term // the highest that SetTable told
+	row    Row    // what SetTable told last
+	began  time.Duration
+	copy   copyKind
+	owned  bool // the row gives it to us, and the copy is whole
 
-	start   time.Duration // lane time at which log time began
-	settled time.Duration // lane time from which rooms may be forgotten
-	index   proto.Index   // of the last entry appended
-	log     []entry       // appended and not committed yet
+	promised proto.Term // nothing below it is taken (rule R2)
+	log      log
+	applied  proto.Index // entries up to here are in the rooms; never more than is committed
+	lastAt   uint64      // log time of that entry
 
-	first, last *roomState // its rooms, in the order of their creation
+	pubs        []*publisher // by number
+	numbers     uint32       // the last number given to a router
+	first, last *roomState   // its rooms, in the order of their creation
+	rooms       int
+	dying       []*roomState // noted as forgotten, in the log's order; not in Lane.rooms
+
+	lead   lead   // while it is owned
+	follow follow // while it is not
+	taught uint8  // the number of the last lesson that began here
 
 	told   proto.Term // the highest that a frame named
 	behind bool       // in Lane.behind
 
-	held      []heldFrame // of terms above term, in the order they came
+	held      []heldFrame // of terms above the row's, in the order they came
 	heldBytes int
 	holds     []hold // who was told to hold publishes
 }
 
-// roomState is a room of an owned partition. While it is idle it should cost
-// no more than some 300 bytes, a cursor and the map included.
+// lead is what an owner has.
+type lead struct {
+	start    time.Duration // lane time at which log time began
+	settled  time.Duration // lane time from which rooms may be forgotten
+	replicas []*replica
+	lately   uint64 // bytes appended, halved every Tick
+
+	full     bool // too much is appended and not committed
+	frozen   bool // nothing is sequenced any more: another will be the owner
+	thawed   bool // that took too long
+	frozenAt time.Duration
+	// thawedFor is the move that took too long.
+	thawedFor proto.NodeName
+
+	fenced   proto.Term // a follower knows this one, and the Table does not tell it
+	fencedAt time.Duration
+
+	untold   bool // in Lane.untold
+	untoldAt time.Duration
+	wishing  bool // in Lane.wishing
+	wished   uint8
+	wishAt   time.Duration // when wishes are repeated
+}
+
+// roomState is a room of a partition. While it is idle it should cost no more
+// than some 300 bytes, a cursor and the map included.
 type roomState struct {
 	name    string
 	log     room.Log
 	part    *part
 	cursors *cursor       // in the order in which they came
 	touched time.Duration // log time of the last publish, detach or the creation
+	head    proto.Offset  // of the last message noted
+	born    proto.Index   // entries about it up to here are in it already
 
 	prev, next     *roomState // in its partition
 	earlier, later *roomState // in its bucket of the wheel
 	bucket         int32      // number of that bucket + 1; 0 when it is in none
 	relaxed        bool       // the bucket was chosen while there was no live window
+	pending        bool       // noted, and its creation is not applied
+	dying          bool       // noted as forgotten, and that is not applied
+	partial        bool       // learned, and not all of it has come
 }
-
-// router is one run of a router, as long as its publishes are remembered.
-type router struct {
-	name   proto.NodeName
-	ref    uint32 // names it in logs; never given out again
-	peers  []*Peer
-	pubs   []*publisher // by part.local; nil where it never published
-	gone   bool
-	goneAt time.Duration
-}
-
-// Peer is one link of a router: what RouterUp returns, and what the frames of
-// that link are handed in with.
-type Peer struct {
-	// Tag is the caller's; the lane leaves it alone.
-	Tag any
-
-	router      *router
-	link, links int
-	down        bool
-	listed      bool  // in Lane.dirty
-	broken      error // a held frame of it broke the protocol: its next frame ends it
-
-	cursors     *cursor // all of them
-	first, last *cursor // those with something to send, in the order they are served
-	fetches     int     // how many of cursors are fetches
-	answers     []answer
-	early       map[string]uint32 // member counts that overtook their Attach
-
-	notes []uint16 // parts with control frames due, by part.local
-	noted []note   // which, by part.local
-}
-
-// Name is the router behind the link.
-func (r *Peer) Name() proto.NodeName { return r.router.name }
-
-// Link is the number of the link among those of the router.
-func (r *Peer) Link() int { return r.link }
 
 // NewLane makes a lane that owns nothing yet.
 func NewLane(cfg Config) *Lane {
@@ -217,12 +282,16 @@ func NewLane(cfg Config) *Lane {
 		parts:    make([]part, (cfg.Partitions-cfg.Lane+cfg.Lanes-1)/cfg.Lanes),
 		rooms:    make(map[string]*roomState),
 		routers:  make(map[proto.NodeName]*router),
+		shards:   make(map[proto.NodeName]*shard),
+		shelves:  newShelves(),
 		wheel:    newWheel(max(cfg.HistoryAge, cfg.WindowAge)),
 	}
 	for i := range l.parts {
 		l.parts[i].local = uint16(i)
 		l.parts[i].number = proto.Partition(i*cfg.Lanes + cfg.Lane)
+		l.parts[i].log.first = 1
 	}
+	l.tokens = l.maxTokens()
 	return l
 }
 
@@ -234,8 +303,12 @@ func (c Config) withDefaults() Config {
 	if c.Rooms <= 0 {
 		c.Rooms = 1_000_000
 	}
-	if c.MaxMessage <= 0 || c.MaxMessage > maxMessage {
-		c.MaxMessage = maxMessage
+	if c.MaxMessage <= 0 || c.MaxMessage > proto.MaxPayload {
+		c.MaxMessage = proto.MaxPayload
+	}
+	c.MinCopies = max(c.MinCopies, 1)
+	if c.SnapshotRate == 0 {
+		c.SnapshotRate = 64 << 20
 	}
 	if c.HistoryAge == 0 {
 		c.HistoryAge = 5 * time.Minute
@@ -257,8 +330,8 @@ func (l *Lane) advance(now time.Time) {
 	l.now = max(l.now, now.Sub(l.zero))
 }
 
-// logTime is R1's: it starts at 0 with the partition's log.
-func (l *Lane) logTime(p *part) time.Duration { return l.now - p.start }
+// logTime is R1's, at the owner: it starts at 0 with the partition's log.
+func (l *Lane) logTime(p *part) time.Duration { return l.now - p.lead.start }
 
 // part finds a partition of this lane; nil when p is another lane's.
 func (l *Lane) part(p proto.Partition) *part {

@@ -8,14 +8,23 @@ import "github.com/roomring/roomring/proto"
 // exactly once, or were acknowledged by another owner; those up to committed may
 // be acknowledged.
 type publisher struct {
-	peer      *Peer     // the link of its last publish: that is where acks go
-	last      proto.Seq // 0: nothing is known of it
+	name      proto.NodeName
+	number    uint32      // names it in entries and rooms' logs; never given out again
+	born      proto.Index // entries about it up to here are in it already
+	last      proto.Seq
 	committed proto.Seq
+	left      uint64         // log time + 1 at which its router left; 0 if it did not
+	refused   []proto.Result // the last refusals, at most maxRefused
 
+	pending bool // noted, and not applied
+	turning bool // its leaving or coming back is noted, and not applied
+	dying   bool // noted as dropped
+
+	// Of an owner.
+	peer     *Peer          // the link of its last publish: that is where acks go
 	expected proto.Seq      // what Expect asks for
 	gap      proto.Seq      // highest seq above expected that was seen since; 0 when nothing is missing
 	results  []proto.Result // for the next Ack; one per Publish frame at most
-	refused  []proto.Result // the last refusals, at most maxRefused
 }
 
 // publish applies rule R8: a publish is appended if it is the next of its
@@ -26,53 +35,42 @@ func (l *Lane) publish(p *part, r *Peer, body []byte) error {
 	if err != nil {
 		return err
 	}
-	pub := l.publisher(p, r)
+	pub := l.meetPublisher(p, r)
 	// All below base is acknowledged: what of it we lack, or know nothing of,
-	// another owner has, so it never comes here. That also holds where two owned
-	// the partition in one term.
+	// another owner has, so it never comes here.
 	next := max(pub.last+1, x.Base)
 	switch {
-	case x.Seq == next || l.cfg.Break&BreakDedup != 0:
-		return l.appendPublish(p, pub, r, &x)
-	case x.Seq < next:
+	case x.Seq < next && l.cfg.Break&BreakDedup == 0:
 		l.repeat(p, pub, x.Seq)
+	case p.stalled():
+		l.holdBack(p, r, next)
+	case x.Seq == next || l.cfg.Break&BreakDedup != 0:
+		return l.appendPublish(p, pub, &x)
 	default:
 		l.expect(p, pub, next, x.Seq)
 	}
 	return nil
 }
 
-// publisher is what is known of a peer's router; its acks go to this peer now.
-func (l *Lane) publisher(p *part, r *Peer) *publisher {
-	pub := r.router.pubs[p.local]
-	if pub == nil {
-		pub = &publisher{}
-		r.router.pubs[p.local] = pub
-	}
-	pub.peer = r
-	return pub
-}
-
 // appendPublish makes an entry of a publish. Refusals and voids are entries
 // too, without a place in a room's log: they use up their seq.
-func (l *Lane) appendPublish(p *part, pub *publisher, r *Peer, x *proto.Publish) error {
-	e := entry{kind: x.Kind, at: l.logTime(p), pub: pub, seq: x.Seq}
+func (l *Lane) appendPublish(p *part, pub *publisher, x *proto.Publish) error {
+	e := proto.Entry{Kind: proto.EntryVoid, Publisher: pub.number, Seq: x.Seq}
 	if x.Kind != proto.KindVoid {
 		rm, code, err := l.admit(p, x)
 		if err != nil {
 			return err
 		}
-		e.room, e.code = rm, code
 		if rm != nil {
-			m := message(x, r.router.ref, e.at)
-			e.offset = l.store.Append(&rm.log, &m)
-			rm.touched = e.at
+			e.Kind, e.Message, e.Conn = proto.EntryMessage, x.Kind, x.Conn
+			e.Room, e.Offset, e.Payload = x.Room, rm.head+1, x.Payload
+		} else {
+			e.Kind, e.Code = proto.EntryRefusal, code
 		}
 	}
-	pub.last = max(pub.last, x.Seq)
 	pub.gap = 0
-	l.append(p, e)
-	l.commit(p, p.index)
+	l.out = e
+	l.append(p)
 	return nil
 }
 
@@ -111,7 +109,9 @@ func (l *Lane) expect(p *part, pub *publisher, next, seq proto.Seq) {
 // refuse remembers a committed refusal, for the next Ack and for repeats.
 func (pub *publisher) refuse(seq proto.Seq, code proto.Code) {
 	res := proto.Result{Seq: seq, Code: code}
-	pub.results = append(pub.results, res)
+	if pub.peer != nil {
+		pub.results = append(pub.results, res)
+	}
 	if len(pub.refused) == maxRefused {
 		pub.refused = append(pub.refused[:0], pub.refused[1:]...)
 	}
@@ -129,8 +129,8 @@ func (l *Lane) ack(r *Peer, b []byte, p *part) []byte {
 	pub.results = pub.results[:0]
 	for len(res) > proto.MaxResults {
 		part := res[:proto.MaxResults]
-		b = proto.AppendAck(b, p.number, p.term, part[len(part)-1].Seq, part)
+		b = proto.AppendAck(b, p.number, p.row.Term, part[len(part)-1].Seq, part)
 		res = res[proto.MaxResults:]
 	}
-	return proto.AppendAck(b, p.number, p.term, pub.committed, res)
+	return proto.AppendAck(b, p.number, p.row.Term, pub.committed, res)
 }

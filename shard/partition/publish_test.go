@@ -79,7 +79,7 @@ func TestExpectIsToldAgainOnANewLink(t *testing.T) {
 	r := g.up("r1")
 	g.say(r, "lobby", "a")
 	g.publish(r, pub(3, 1, "lobby", "x"))
-	g.l.RouterDown(r)
+	g.l.Down(r)
 	r = g.up("r1")
 	g.publish(r, pub(4, 1, "lobby", "x"))
 	g.want("on the new link", g.control(r), "expect t1 2")
@@ -126,49 +126,48 @@ func TestManyRefusalsTakeSeveralAcks(t *testing.T) {
 	}
 }
 
-// TestEntriesCommitLater is what followers will make of it: appended is not
-// acknowledged, and heard by nobody.
+// TestEntriesCommitLater: with a follower, what is appended is not acknowledged,
+// and heard by nobody, before it is stored there.
 func TestEntriesCommitLater(t *testing.T) {
 	g := newRig(t, Config{})
 	r := g.up("r1")
 	g.attach(r, "lobby")
 	g.data(r)
-	p := &g.l.parts[0]
-	rm := g.l.rooms["lobby"]
-	pb := &publisher{peer: r}
+	g.row(Row{Owner: self, Followers: []proto.NodeName{stranger}, Term: 2, Since: 1})
+	f := g.l.ShardUp(stranger, 0, 1)
 	for seq := proto.Seq(1); seq <= 3; seq++ {
-		x := pub(seq, 1, "lobby", strconv.Itoa(int(seq)))
-		m := message(x, r.router.ref, 0)
-		g.l.append(p, entry{room: rm, offset: g.l.store.Append(&rm.log, &m), pub: pb, seq: seq})
+		g.publish(r, inTerm(2, pub(seq, 1, "lobby", strconv.Itoa(int(seq)))))
 	}
-	r.router.pubs[0] = pb
 	g.want("acks before the commit", g.control(r))
 	g.want("heard before the commit", g.data(r))
-	g.attach(r, "lobby e1.2")
-	g.want("a position that waits for the commit", g.data(r), "attached lobby e1.2 first 1 whole")
-	g.l.commit(p, 2)
-	g.want("acks", g.control(r), "ack 2 t1")
-	g.want("heard", g.data(r))
-	g.l.commit(p, 3)
-	g.want("acks", g.control(r), "ack 3 t1")
+	g.want("the follower", g.data(f), "append t2 behind 1/1 commit 1: met message message message of t2")
+	g.must(f, storedFrame(2, 4))
+	g.want("acks", g.control(r), "ack 2 t2")
+	g.want("heard", g.data(r), "deliver lobby e1.1 1#9 2#9")
+	g.must(f, storedFrame(2, 5))
+	g.want("acks", g.control(r), "ack 3 t2")
 	g.want("heard", g.data(r), "deliver lobby e1.3 3#9")
-	if len(p.log) != 0 {
-		t.Errorf("%d entries are left", len(p.log))
+	if s := g.l.Stats(); s.PendingBytes != 0 {
+		t.Errorf("%d bytes of entries are left", s.PendingBytes)
 	}
+}
+
+func storedFrame(term proto.Term, i proto.Index) []byte {
+	return proto.AppendStored(nil, &proto.Stored{Term: term, Index: i})
 }
 
 func TestPublisherIsForgottenTenMinutesAfterItsRouterLeft(t *testing.T) {
 	g := newRig(t, Config{})
 	r := g.up("r1")
 	g.say(r, "lobby", "a", "b")
-	g.l.RouterDown(r)
+	g.l.Down(r)
 	g.l.RouterGone(routerName("r1"))
 	g.pass(9 * time.Minute)
 	r = g.up("r1") // a false verdict
 	g.publish(r, pub(2, 2, "lobby", "b"))
 	g.want("still known", g.control(r), "ack 2 t1")
 
-	g.l.RouterDown(r)
+	g.l.Down(r)
 	g.l.RouterGone(routerName("r1"))
 	g.pass(11 * time.Minute)
 	if len(g.l.all) != 0 || len(g.l.routers) != 0 {
@@ -179,7 +178,7 @@ func TestPublisherIsForgottenTenMinutesAfterItsRouterLeft(t *testing.T) {
 func TestRoutersAreBounded(t *testing.T) {
 	g := newRig(t, Config{})
 	for i := range maxRouters + 10 {
-		g.l.RouterDown(g.up("r" + strconv.Itoa(i)))
+		g.l.Down(g.up("r" + strconv.Itoa(i)))
 	}
 	if len(g.l.all) != maxRouters || len(g.l.routers) != maxRouters {
 		t.Errorf("%d routers are remembered", len(g.l.all))

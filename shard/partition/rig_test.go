@@ -30,10 +30,13 @@ func newRig(t testing.TB, cfg Config) *rig {
 	cfg.Bits = func() uint64 { minted++; return minted }
 	g := &rig{t: t, l: NewLane(cfg), now: time.Unix(1000, 0)}
 	for p := range cfg.Partitions {
-		g.l.SetTable(proto.Partition(p), self, nil, 1, 1, g.now)
+		g.l.SetTable(proto.Partition(p), Row{Owner: self, Term: 1, Since: 1}, g.now)
 	}
 	return g
 }
+
+// row tells of partition 0.
+func (g *rig) row(row Row) { g.l.SetTable(0, row, g.now) }
 
 // pass lets time pass in Ticks of 50 ms at most 1,000 of them.
 func (g *rig) pass(d time.Duration) {
@@ -200,6 +203,14 @@ func describe(t testing.TB, typ proto.FrameType, body []byte) (out []string) {
 		}
 		return []string{s}
 	}
+	switch typ {
+	case proto.FrameAppend:
+		return []string{describeAppend(t, body)}
+	case proto.FrameSnapshot:
+		return []string{describeSnapshot(t, body)}
+	case proto.FrameStored:
+		return []string{describeStored(t, body)}
+	}
 	x, err := proto.ParseSignal(typ, body)
 	check(t, err)
 	s := fmt.Sprintf("%s t%d", typ, x.Term)
@@ -207,6 +218,52 @@ func describe(t testing.TB, typ proto.FrameType, body []byte) (out []string) {
 		s += fmt.Sprintf(" %d", x.Seq)
 	}
 	return []string{s}
+}
+
+func describeAppend(t testing.TB, body []byte) string {
+	x, err := proto.ParseAppend(body)
+	check(t, err)
+	s := fmt.Sprintf("append t%d behind %d/%d commit %d", x.Term, x.Prev, x.PrevTerm, x.Commit)
+	if x.Entries.Len() == 0 {
+		return s
+	}
+	return s + ":" + kinds(t, &x.Entries) + fmt.Sprintf(" of t%d", x.EntryTerm)
+}
+
+func describeSnapshot(t testing.TB, body []byte) string {
+	x, err := proto.ParseSnapshot(body)
+	check(t, err)
+	s := fmt.Sprintf("snapshot t%d @%d", x.Term, x.Index)
+	if x.First {
+		s += " first"
+	}
+	if x.Last {
+		s += " last"
+	}
+	return s + ":" + kinds(t, &x.Entries)
+}
+
+// kinds lists entries; many alike in a row are counted.
+func kinds(t testing.TB, list *proto.Entries) (s string) {
+	var e proto.Entry
+	for list.Next(&e) {
+		s += " " + e.Kind.String()
+	}
+	check(t, list.Err())
+	return s
+}
+
+func describeStored(t testing.TB, body []byte) string {
+	x, err := proto.ParseStored(body)
+	check(t, err)
+	s := fmt.Sprintf("stored t%d %d", x.Term, x.Index)
+	if x.Whole {
+		s += " whole"
+	}
+	if x.Gap {
+		s += " gap"
+	}
+	return s
 }
 
 func describeAttached(e proto.AttachedEntry) string {

@@ -7,71 +7,221 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// heldFrame is a frame of a term that the Table has not told yet.
-type heldFrame struct {
-	peer *Peer
-	typ  proto.FrameType
-	term proto.Term
-	body []byte
+// Row is what the Table says of one partition.
+type Row struct {
+	Owner     proto.NodeName   // "" for none
+	Followers []proto.NodeName // in sync; not changed afterwards
+	Term      proto.Term
+	Since     proto.Term // in which the partition's log began: a reset, and nothing else, changes it
+
+	// Learner is whom a move has copy the partition, "" for none. It may be a
+	// follower already.
+	Learner proto.NodeName
+	// Freezing says that the Learner is in sync and is to be the next owner.
+	Freezing bool
 }
 
-// hold is a peer that was told to keep its publishes, from seq on.
-type hold struct {
-	peer *Peer
-	term proto.Term
-	seq  proto.Seq
-}
+// copyKind is what there is of a partition.
+type copyKind uint8
+
+const (
+	nothing copyKind = iota
+	learning
+	whole
+)
 
 // SetTable tells the lane what the Table says of a partition. Rows that are not
-// news are ignored, and so are partitions of other lanes. A partition that is
-// gained begins with no rooms: epochs are minted when rooms are asked for. One
-// that is lost is dropped. One that stays keeps everything, however many terms
-// were missed, if the owner has been the owner since a term, at most the last
-// that it was told: else another may have owned it in between. Followers have
-// no part in what is committed yet: an entry commits when it is appended.
-func (l *Lane) SetTable(number proto.Partition, owner proto.NodeName, _ []proto.NodeName, term, since proto.Term, now time.Time) {
+// news are ignored, and so are partitions of other lanes. Whom the row names, and
+// who has held a whole copy in a term not below its Since, keeps it, however many
+// terms were missed. Whom the first row of a log names begins with an empty one.
+// All others drop what they have, unless they learn; who is named and has no copy
+// does nothing, and the owner will find that it does not follow.
+func (l *Lane) SetTable(number proto.Partition, row Row, now time.Time) {
 	l.advance(now)
 	p := l.part(number)
-	owned := owner == l.cfg.Self && owner != ""
-	if p == nil || term < p.term || term == p.term && owned == p.owned {
+	if p == nil || row.Term < p.row.Term {
 		return
 	}
-	if owned && p.owned && since > p.term {
-		p.owned = false // it was another's, or nobody's, in a term that we missed: what we have is its past
-		l.stats.Owned--
-		l.drop(p)
+	if row.Term > p.row.Term || row.Owner != p.row.Owner || row.Since != p.row.Since || !slices.Equal(row.Followers, p.row.Followers) {
+		l.newRow(p, row)
+	} else if row.Learner != p.row.Learner || row.Freezing != p.row.Freezing {
+		l.newMove(p, row)
 	}
-	p.term = term
+}
+
+// keeps reports whether the copy that we have is one that a row takes for whole.
+func (p *part) keeps(self proto.NodeName, row *Row) bool {
+	if p.copy != whole || row.Since > p.row.Term {
+		return false
+	}
+	return row.names(self) || row.Learner == self && row.Owner == p.row.Owner
+}
+
+// names reports whether a node is the owner or a follower.
+func (r *Row) names(self proto.NodeName) bool {
+	return self != "" && (r.Owner == self || slices.Contains(r.Followers, self))
+}
+
+func (l *Lane) newRow(p *part, row Row) {
+	self := l.cfg.Self
+	keeps := p.keeps(self, &row)
+	owner := row.Owner == self && self != ""
 	switch {
-	case owned && !p.owned:
-		p.owned, p.start, p.index = true, l.now, 0
-		l.stats.Owned++
-	case !owned && p.owned:
-		p.owned = false
-		l.stats.Owned--
+	case !keeps:
 		l.drop(p)
-	case owned:
-		l.dropFetches(p)
+	case p.owned && !owner:
+		l.demote(p)
 	}
-	p.settled = l.now + settleAge
+	p.row = row
+	p.began = l.now
+	if p.promised <= row.Term {
+		p.promised = 0
+	}
+	if !keeps && row.names(self) && row.Since == row.Term {
+		p.copy = whole // of a log that begins now
+	}
+	p.follow.restart(p, row.Learner == self)
+	if owner && p.copy == whole {
+		l.lead(p)
+		l.want(p)
+	}
 	l.release(p)
 }
 
-// drop forgets all rooms and publishers of a partition. Who was attached is
-// told that it moved.
-func (l *Lane) drop(p *part) {
-	for rm := p.first; rm != nil; rm = p.first {
-		for c := rm.cursors; c != nil; c = rm.cursors {
-			l.note(c.peer, p, noteMoved)
-			l.removeCursor(c)
+// lead begins the owner's part of a term.
+func (l *Lane) lead(p *part) {
+	d := &p.lead
+	if p.owned {
+		l.dropFetches(p)
+	} else {
+		l.promote(p)
+	}
+	d.settled = l.now + settleAge
+	d.fenced, d.fencedAt, d.wished, d.wishAt = 0, 0, 0, 0
+	l.setReplicas(p)
+	l.setMove(p)
+	l.commit(p)
+}
+
+// promote makes an owner of who has a whole copy: what its list holds is noted,
+// and will be committed again (rule R6). An entry that does not fit cannot have
+// been committed by an honest owner; it is cut.
+func (l *Lane) promote(p *part) {
+	at := p.lastAt
+	for i := p.applied + 1; i <= p.log.last(); i++ {
+		err := proto.ParseEntry(p.log.bytes(i-1, i), &l.in)
+		if err == nil {
+			err = l.noteEntry(p, i, &l.in)
 		}
-		l.forget(rm)
+		if err != nil {
+			l.stats.Corrupt++
+			l.shelves.cut(&p.log, i)
+			break
+		}
+		at = l.in.At
+	}
+	p.owned = true
+	l.owning += p.rooms
+	p.lead.start = l.now - time.Duration(at)
+	for rm := p.first; rm != nil; rm = rm.next {
+		l.reschedule(rm)
+	}
+}
+
+// demote makes a follower of an owner: it forgets what it noted and keeps its
+// list. Who is attached is told that the partition moved.
+func (l *Lane) demote(p *part) {
+	l.detachAll(p)
+	l.stopLeading(p)
+	for rm := p.first; rm != nil; {
+		next := rm.next
+		l.wheel.remove(rm)
+		rm.head = rm.log.Head()
+		if rm.pending {
+			l.erase(rm)
+		}
+		rm = next
+	}
+	for _, rm := range p.dying {
+		if rm.dying = false; !rm.pending {
+			l.rooms[rm.name] = rm
+		}
+	}
+	p.dying = nil
+	p.pubs = slices.DeleteFunc(p.pubs, func(pub *publisher) bool {
+		if pub.pending {
+			p.numbers = min(p.numbers, pub.number-1)
+		}
+		return pub.pending
+	})
+	for _, pub := range p.pubs {
+		pub.last = pub.committed
+		pub.turning, pub.dying = false, false
+		pub.peer, pub.gap, pub.results = nil, 0, nil
+	}
+}
+
+// stopLeading ends the owner's part.
+func (l *Lane) stopLeading(p *part) {
+	for _, x := range p.lead.replicas {
+		l.retire(x)
 	}
 	for _, r := range l.all {
 		r.pubs[p.local] = nil
 	}
-	clear(p.log)
-	p.log = p.log[:0]
+	l.owning -= p.rooms
+	p.owned = false
+	wishing, untold := p.lead.wishing, p.lead.untold
+	p.lead = lead{wishing: wishing, untold: untold}
+}
+
+// detachAll takes all cursors away and says so.
+func (l *Lane) detachAll(p *part) {
+	for rm := p.first; rm != nil; rm = rm.next {
+		for c := rm.cursors; c != nil; c = rm.cursors {
+			l.note(c.peer, p, noteMoved)
+			l.removeCursor(c)
+		}
+	}
+}
+
+// drop forgets all there is of a partition but its row.
+func (l *Lane) drop(p *part) {
+	if p.copy == nothing {
+		return
+	}
+	if p.owned {
+		l.detachAll(p)
+		l.stats.Forgotten += uint64(p.rooms)
+		l.stopLeading(p)
+	}
+	p.dying = nil
+	for rm := p.first; rm != nil; rm = p.first {
+		l.erase(rm)
+	}
+	p.pubs, p.numbers = nil, 0
+	l.shelves.reset(&p.log, 1)
+	p.copy, p.applied, p.lastAt = nothing, 0, 0
+	p.follow = follow{named: p.follow.named, teaching: p.follow.teaching}
+}
+
+// newMove takes what changed of a row beside its term: the move.
+func (l *Lane) newMove(p *part, row Row) {
+	p.row = row
+	named := row.Learner == l.cfg.Self
+	switch {
+	case p.owned:
+		l.setMove(p)
+		l.commit(p)
+		l.want(p)
+	case named:
+		p.follow.named = true
+	case p.follow.named:
+		p.follow.named = false
+		if p.copy == learning { // a whole one may be on its way into the row
+			l.drop(p)
+		}
+	}
 }
 
 // dropFetches ends the fetches of a partition that stays with a new term: the
@@ -88,111 +238,48 @@ func (l *Lane) dropFetches(p *part) {
 	}
 }
 
-// hold keeps a frame of a higher term until SetTable tells that term.
-func (l *Lane) hold(p *part, r *Peer, typ proto.FrameType, term proto.Term, body []byte) error {
-	most := 2
-	if typ == proto.FramePublish {
-		most = 1
-		if i := p.holding(r); i >= 0 && p.holds[i].term >= term {
-			l.stats.HeldDropped++
-			return nil // its order is kept: nothing behind a dropped one is taken
-		} else if i >= 0 { // it began again in a newer term
-			p.holds = slices.Delete(p.holds, i, i+1)
-		}
+// Promise has a node take nothing below a term any more (rule R2), until SetTable
+// tells that term or a higher one. It promises iff it holds a whole copy and knows
+// no term as high; a promise of the same term may be had again.
+func (l *Lane) Promise(number proto.Partition, term proto.Term, now time.Time) proto.PromiseStatus {
+	l.advance(now)
+	p := l.part(number)
+	switch {
+	case p == nil || p.copy != whole || !p.row.names(l.cfg.Self):
+		return proto.NoCopy
+	case term <= p.row.Term || term < p.promised:
+		return proto.KnowsHigher
 	}
-	if p.heldBytes+len(body) <= most*maxHeld && l.heldAll+len(body) <= most*maxHeldAll {
-		p.held = append(p.held, heldFrame{peer: r, typ: typ, term: term, body: slices.Clone(body)})
-		p.heldBytes += heldSize(body)
-		l.heldAll += heldSize(body)
-		l.stats.Held++
+	if term > p.promised {
+		p.promised = term
+		p.lead.fencedAt = l.now
+		l.stats.Promised++
+	}
+	return proto.Promised
+}
+
+// fenced takes the word of a peer that knows a newer term than an owner spoke
+// in: the owner slept, or was cut off, and may be none any more. Only the Table
+// says so for certain, and only that is acted on: one that errs must not stop a
+// partition. Who owns nothing has nothing to stop. If the Table does not tell, a
+// follower's promise is asked to be followed up.
+func (l *Lane) fenced(p *part, r *Peer, body []byte) error {
+	x, err := proto.ParseSignal(proto.FrameFenced, body)
+	if err != nil || !p.owned || x.Term <= p.row.Term {
+		return err
+	}
+	l.stats.Outdated++
+	l.hearOf(p, x.Term)
+	if r.shard == nil || x.Term <= p.lead.fenced {
 		return nil
 	}
-	if typ != proto.FramePublish {
-		return broke("hold", errHeld)
+	if rep := p.replica(r.shard.name); rep != nil && (rep.follower || rep.asked) {
+		if p.lead.fenced == 0 {
+			p.lead.fencedAt = l.now
+		}
+		p.lead.fenced = x.Term
 	}
-	x, err := proto.ParsePublish(body)
-	if err != nil {
-		return broke("hold", err)
-	}
-	p.holds = append(p.holds, hold{peer: r, term: term, seq: x.Seq})
-	l.stats.HeldDropped++
-	l.note(r, p, noteHold)
 	return nil
-}
-
-// heldSize is what a held frame counts: its body and some for bookkeeping.
-func heldSize(body []byte) int { return len(body) + 64 }
-
-func (p *part) holding(r *Peer) int {
-	return slices.IndexFunc(p.holds, func(h hold) bool { return h.peer == r })
-}
-
-func (p *part) tellHold(r *Peer, b []byte) []byte {
-	i := p.holding(r)
-	if i < 0 {
-		return b // it may go already
-	}
-	h := p.holds[i]
-	return proto.AppendSignal(b, proto.FrameHold, proto.Signal{Partition: p.number, Term: h.term, Seq: h.seq})
-}
-
-// release takes the held frames that are of the present term now, in order,
-// and lets those go who were told to hold.
-func (l *Lane) release(p *part) {
-	if len(p.held) > 0 {
-		held := p.held
-		p.held = nil
-		l.heldAll -= p.heldBytes
-		p.heldBytes = 0
-		for _, h := range held {
-			if h.peer.down || h.peer.broken != nil {
-				continue
-			}
-			if err := l.frame(h.peer, h.typ, h.body); err != nil {
-				h.peer.broken = err
-			}
-		}
-	}
-	p.holds = slices.DeleteFunc(p.holds, func(h hold) bool {
-		if h.term > p.term {
-			return false
-		}
-		l.note(h.peer, p, noteGo)
-		if p.owned { // it may not have heard of the hold, and then sent on
-			pub := l.publisher(p, h.peer)
-			pub.expected, pub.gap = max(h.seq, pub.last+1), max(h.seq, pub.last+1)
-			l.note(h.peer, p, noteExpect)
-		}
-		return true
-	})
-}
-
-// dropHeld forgets what is held of a peer that is down.
-func (l *Lane) dropHeld(p *part, r *Peer) {
-	p.holds = slices.DeleteFunc(p.holds, func(h hold) bool { return h.peer == r })
-	if len(p.held) == 0 {
-		return
-	}
-	p.held = slices.DeleteFunc(p.held, func(h heldFrame) bool {
-		if h.peer == r {
-			p.heldBytes -= heldSize(h.body)
-			l.heldAll -= heldSize(h.body)
-		}
-		return h.peer == r
-	})
-}
-
-// fenced takes the word of a router that knows a newer term than an owner spoke
-// in: the owner slept, or was cut off, and may be none any more. Only the Table
-// says so for certain, and only that is acted on: one router that errs must not
-// stop a partition. Who owns nothing has nothing to stop.
-func (l *Lane) fenced(p *part, body []byte) error {
-	x, err := proto.ParseSignal(proto.FrameFenced, body)
-	if err == nil && p.owned && x.Term > p.term {
-		l.stats.Outdated++
-		l.hearOf(p, x.Term)
-	}
-	return err
 }
 
 // hearOf remembers a term that SetTable has not told yet.
@@ -204,14 +291,14 @@ func (l *Lane) hearOf(p *part, term proto.Term) {
 	}
 }
 
-// NeedTable names a partition of which routers speak in a higher term than
+// NeedTable names a partition of which peers speak in a higher term than
 // SetTable has told, and that term: the Table is to be fetched. It does so until
 // SetTable tells that term, or a higher one; need is false when there is no such
 // partition.
 func (l *Lane) NeedTable() (number proto.Partition, term proto.Term, need bool) {
 	for n := len(l.behind); n > 0; n = len(l.behind) {
 		p := l.behind[n-1]
-		if p.told > p.term {
+		if p.told > p.row.Term {
 			return p.number, p.told, true
 		}
 		p.behind = false

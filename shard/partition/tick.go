@@ -1,6 +1,10 @@
 package partition
 
-import "time"
+import (
+	"time"
+
+	"github.com/roomring/roomring/proto"
+)
 
 const buckets = 512
 
@@ -63,13 +67,17 @@ func (w *wheel) next(now time.Duration) *roomState {
 	return nil
 }
 
-// Tick lets time pass: it trims logs, forgets rooms and routers, and drops the
-// cursors of links that are down; a bounded number of each per call. Call it
-// every 50 ms or so.
+// Tick lets time pass: it trims logs, forgets rooms and routers, drops the
+// cursors of links that are down, and sees who is late; a bounded number of each
+// per call. Call it every 50 ms or so.
 func (l *Lane) Tick(now time.Time) {
 	l.advance(now)
 	l.reap()
 	l.forgetRouters()
+	l.scanPublishers()
+	l.tell()
+	l.watch()
+	l.teachOn()
 	for range tickRooms {
 		rm := l.wheel.next(l.now)
 		if rm == nil {
@@ -79,21 +87,46 @@ func (l *Lane) Tick(now time.Time) {
 	}
 }
 
-// age does with a room what its time demands.
+// age does with a room what its time demands, by entries: so all copies do it.
 func (l *Lane) age(rm *roomState) {
-	l.store.Trim(&rm.log, l.logTime(rm.part))
-	if rm.cursors == nil && rm.log.Kept() == 0 && l.now >= l.forgetAt(rm) {
-		l.forget(rm)
+	p := rm.part
+	if p.stalled() || len(p.dying) >= maxDying {
+		l.wheel.add(rm, l.now+l.wheel.step)
 		return
 	}
-	l.schedule(rm)
+	if l.store.Due(&rm.log, l.logTime(p)) {
+		l.appendAbout(rm, proto.EntryTrimmed)
+		if p.applied < p.log.last() {
+			return // once it is committed, the room is looked at again
+		}
+	}
+	if l.forgettable(rm) {
+		l.appendAbout(rm, proto.EntryForgotten)
+		return
+	}
+	if rm.bucket == 0 {
+		l.schedule(rm)
+	}
+}
+
+func (l *Lane) appendAbout(rm *roomState, kind proto.EntryKind) {
+	l.out = proto.Entry{Kind: kind, Room: append(l.name[:0], rm.name...)}
+	l.append(rm.part)
+}
+
+// forgettable reports whether nothing is left of a room that anybody wants.
+func (l *Lane) forgettable(rm *roomState) bool {
+	return rm.cursors == nil && rm.log.Kept() == 0 && rm.head == rm.log.Head() && !rm.pending && l.now >= l.forgetAt(rm)
 }
 
 // schedule puts a room into the wheel, if time will have to do with it.
 func (l *Lane) schedule(rm *roomState) {
+	if rm.dying {
+		return
+	}
 	rm.relaxed = !rm.log.Windowed()
 	if at, ok := l.store.NextTrim(&rm.log); ok {
-		l.wheel.add(rm, max(rm.part.start+at, l.now+1))
+		l.wheel.add(rm, max(rm.part.lead.start+at, l.now+1))
 	} else if rm.cursors == nil {
 		l.wheel.add(rm, max(l.forgetAt(rm), l.now+1))
 	}
@@ -102,7 +135,7 @@ func (l *Lane) schedule(rm *roomState) {
 // forgetAt is when a room may be forgotten if nothing happens: what was said
 // in it has aged, and routers had the time to attach after a change of term.
 func (l *Lane) forgetAt(rm *roomState) time.Duration {
-	return max(rm.part.start+rm.touched+l.cfg.HistoryAge, rm.part.settled)
+	return max(rm.part.lead.start+rm.touched+l.cfg.HistoryAge, rm.part.lead.settled)
 }
 
 // reap drops cursors of links that are down.
@@ -119,7 +152,7 @@ func (l *Lane) reap() {
 	}
 }
 
-// forgetRouters drops the publishers of routers that left long ago.
+// forgetRouters drops routers that left long ago.
 func (l *Lane) forgetRouters() {
 	for i := len(l.all) - 1; i >= 0; i-- {
 		if r := l.all[i]; r.gone && len(r.peers) == 0 && l.now-r.goneAt >= publisherAge {

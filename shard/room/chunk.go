@@ -94,6 +94,19 @@ func (c *chunk) push(m *Message) {
 	c.count++
 }
 
+// message reads message i; its payload aliases the chunk.
+func (c *chunk) message(i int, m *Message) {
+	s := c.slot(i)
+	b := c.buf[c.place(i):c.end(i):c.end(i)]
+	*m = Message{
+		Kind:      proto.Kind(b[0]),
+		Publisher: binary.LittleEndian.Uint32(s[4:]),
+		Conn:      binary.LittleEndian.Uint64(s[8:]),
+		At:        c.at(i),
+		Payload:   b[messageHead:],
+	}
+}
+
 // read appends messages i to j at most, as long as they take no more than
 // limit bytes, and returns the number of the first that it left out.
 func (c *chunk) read(b []byte, i, j, limit int, publisher uint32) ([]byte, int) {

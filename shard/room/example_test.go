@@ -13,8 +13,8 @@ func Example() {
 	var log room.Log
 	log.Init(proto.MintEpoch(42))
 	for _, s := range []string{"one", "two", "three"} {
-		offset := store.Append(&log, &room.Message{Payload: []byte(s)})
-		store.Commit(&log, offset, 0)
+		store.Append(&log, &room.Message{Payload: []byte(s)})
+		store.Trim(&log, 0)
 	}
 	messages, last := log.Read(nil, log.First()-1, log.Head(), 1<<20, 0)
 	fmt.Println(log.First(), log.Head(), last, len(messages))

@@ -15,16 +15,15 @@ type Message struct {
 	Payload   []byte
 }
 
-// Log is the log of one room. It takes 48 bytes while nothing is kept. It must
-// not be copied or moved after the first Append.
+// Log is the log of one room: what is in it is committed. It takes 32 bytes
+// while nothing is kept. It must not be copied or moved after the first Append.
 //
 // Invariant: offsets are gapless: the next message gets Head + 1, and what is
 // kept are the messages First to Head, all of them.
 type Log struct {
-	epoch     proto.Epoch
-	head      proto.Offset
-	committed proto.Offset
-	kept      *kept // nil while nothing is
+	epoch proto.Epoch
+	head  proto.Offset
+	kept  *kept // nil while nothing is
 }
 
 // kept is what is kept of a log.
@@ -46,11 +45,8 @@ func (l *Log) Init(e proto.Epoch) { *l = Log{epoch: e} }
 // Epoch is this life of the room.
 func (l *Log) Epoch() proto.Epoch { return l.epoch }
 
-// Head is the offset of the last message, committed or not; 0 before the first.
+// Head is the offset of the last message; 0 before the first.
 func (l *Log) Head() proto.Offset { return l.head }
-
-// Committed is the offset of the last message that may be read.
-func (l *Log) Committed() proto.Offset { return l.committed }
 
 // First is the lowest kept offset, Head + 1 when nothing is kept.
 func (l *Log) First() proto.Offset {
@@ -71,9 +67,11 @@ func (l *Log) Bytes() int64 {
 	return l.kept.bytes
 }
 
-// Append puts a message at the end of l and returns its offset. It may be read
-// once it is committed. Messages must come in the order of their times. To
-// stay within the store's total, the oldest chunk of any log may go.
+// Append puts a message at the end of l, where it can be read, and returns its
+// offset. Messages must come in the order of their times. Nothing is dropped for
+// its age or for the bounds of l: that is what Trim is for, at a time that all
+// copies agree on. But to stay within the store's total, the oldest chunk of any
+// log may go.
 func (s *Store) Append(l *Log, m *Message) proto.Offset {
 	need := proto.MessageSize(len(m.Payload)) + slotSize
 	if l.kept == nil || !l.kept.newest.fits(need) {
@@ -122,24 +120,26 @@ func (l *Log) chunkSize() int {
 	return int(min(max(size, minChunk), maxChunk))
 }
 
-// Commit lets the messages up to offset be read, and drops what need not be
-// kept any more at log time now.
-func (s *Store) Commit(l *Log, upto proto.Offset, now time.Duration) {
-	l.committed = max(l.committed, min(upto, l.head))
-	s.Trim(l, now)
-}
-
-// Trim drops what need not be kept any more at log time now. What is not
-// committed stays.
+// Trim drops what need not be kept any more at log time now. What is kept then
+// follows from now and the messages alone, not from what was trimmed before, so
+// it is the same in every copy; but for what goes for lack of memory (Total,
+// WindowTotal), which is each store's own.
 func (s *Store) Trim(l *Log, now time.Duration) {
-	for l.kept != nil && l.kept.history <= l.committed && s.pastHistory(l, now) {
+	for l.kept != nil && l.kept.historyChunk != nil && s.pastHistory(l, now) {
 		s.passHistory(l)
 	}
-	for l.kept != nil && l.kept.first < l.kept.history && s.pastWindow(l, now) {
+	for l.kept != nil && l.kept.first < l.kept.history && (s.pastWindow(l, now) || s.window > s.cfg.WindowTotal) {
 		s.dropFirst(l)
 	}
 }
 
+// Due reports whether Trim would drop something at log time now, leaving aside
+// what it would drop for lack of memory.
+func (s *Store) Due(l *Log, now time.Duration) bool {
+	return l.kept != nil && (l.Windowed() || s.pastHistory(l, now)) && s.pastWindow(l, now)
+}
+
+// pastHistory says of the oldest message of the history that it is none.
 func (s *Store) pastHistory(l *Log, now time.Duration) bool {
 	k := l.kept
 	return l.head+1-k.history > proto.Offset(s.cfg.HistoryMessages) ||
@@ -147,11 +147,12 @@ func (s *Store) pastHistory(l *Log, now time.Duration) bool {
 		now-k.historyChunk.at(int(k.history-k.historyChunk.first)) >= s.cfg.HistoryAge
 }
 
+// pastWindow says of the oldest message kept that the live window does not keep
+// it.
 func (s *Store) pastWindow(l *Log, now time.Duration) bool {
 	k := l.kept
 	return now-k.oldest.at(int(k.first-k.oldest.first)) >= s.cfg.WindowAge ||
-		k.bytes+messageCost*int64(l.Kept()) > int64(s.cfg.WindowBytes) ||
-		s.window > s.cfg.WindowTotal
+		k.bytes+messageCost*int64(l.Kept()) > int64(s.cfg.WindowBytes)
 }
 
 // passHistory moves the oldest message of the history to the live window.

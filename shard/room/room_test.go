@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 	"time"
+	"unsafe"
 
 	"pgregory.net/rapid"
 
@@ -52,7 +53,7 @@ func read(t testing.TB, l *Log, after, upto proto.Offset, limit int, publisher u
 
 func publish(s *Store, l *Log, at time.Duration, payload string) proto.Offset {
 	o := s.Append(l, &Message{Publisher: self, Conn: 7, At: at, Payload: []byte(payload)})
-	s.Commit(l, o, at)
+	s.Trim(l, at)
 	return o
 }
 
@@ -65,10 +66,6 @@ func TestReadGivesWhatWasAppended(t *testing.T) {
 	}
 	s.Append(&l, &Message{Kind: proto.KindText, Publisher: self, Conn: 7, Payload: []byte("mine")})
 	s.Append(&l, &Message{Kind: proto.KindBinary, Publisher: other, Conn: 8, Payload: []byte("theirs")})
-	if out, _ := read(t, &l, 0, 99, 1<<20, self); len(out) != 0 {
-		t.Fatalf("read %v before the commit", out)
-	}
-	s.Commit(&l, 2, 0)
 	out, _ := read(t, &l, 0, 99, 1<<20, self)
 	want := []got{{1, proto.KindText, 7, "mine"}, {2, proto.KindBinary, 0, "theirs"}}
 	if !slices.Equal(out, want) {
@@ -137,9 +134,13 @@ func TestNextTrimIsWhenSomethingGoes(t *testing.T) {
 	var went []time.Duration
 	for at, ok := s.NextTrim(&l); ok; at, ok = s.NextTrim(&l) {
 		first := l.First()
+		due := s.Due(&l, at-1)
 		s.Trim(&l, at-1)
-		if l.First() != first {
-			t.Fatalf("%d went before %v", first, at)
+		if l.First() != first || due {
+			t.Fatalf("%d went before %v, due %v", first, at, due)
+		}
+		if !s.Due(&l, at) {
+			t.Fatalf("%d is not due at %v", first, at)
 		}
 		s.Trim(&l, at)
 		if l.First() == first {
@@ -150,6 +151,26 @@ func TestNextTrimIsWhenSomethingGoes(t *testing.T) {
 	want := []time.Duration{10 * time.Second, 11 * time.Second, 302 * time.Second, 303 * time.Second}
 	if !slices.Equal(went, want) {
 		t.Errorf("went at %v, want %v", went, want)
+	}
+}
+
+// TestDueLeavesMemoryAside: what this store alone lacks is nothing to tell
+// other copies of.
+func TestDueLeavesMemoryAside(t *testing.T) {
+	s := NewStore(Config{HistoryMessages: 2})
+	var l, empty Log
+	for range 4 {
+		publish(s, &l, 0, "x")
+	}
+	s.cfg.WindowTotal = 0
+	if s.Due(&l, 9*time.Second) || s.Due(&empty, time.Hour) {
+		t.Error("due too early")
+	}
+	if !s.Due(&l, 10*time.Second) {
+		t.Error("not due when its window is over")
+	}
+	if s.Trim(&l, 9*time.Second); l.First() != 3 {
+		t.Errorf("first = %d: there is no memory for a window", l.First())
 	}
 }
 
@@ -178,21 +199,6 @@ func TestTotalDropsTheOldestOfAll(t *testing.T) {
 	}
 	if kept != 40-int(s.Shed()) {
 		t.Errorf("%d kept after %d chunks of one message were shed", kept, s.Shed())
-	}
-}
-
-func TestUncommittedIsNotShed(t *testing.T) {
-	s := NewStore(Config{Total: 1 << 20})
-	var l Log
-	for range 40 {
-		s.Append(&l, &Message{Payload: make([]byte, 60_000)})
-	}
-	if l.First() != 1 {
-		t.Errorf("first = %d: messages went before they were committed", l.First())
-	}
-	s.Commit(&l, 40, 0)
-	if publish(s, &l, 0, string(make([]byte, 60_000))); s.Bytes() > 1<<20 {
-		t.Errorf("%d bytes after the commit", s.Bytes())
 	}
 }
 
@@ -245,7 +251,9 @@ func TestLogIsItsModel(t *testing.T) {
 				if int(o) != len(m.all) {
 					t.Fatalf("offset %d, want %d", o, len(m.all))
 				}
-				s.Commit(l, o, now)
+				if rapid.Bool().Draw(t, "trim") {
+					s.Trim(l, now)
+				}
 			}
 			s.Trim(l, now)
 			checkKept(t, cfg, l, m, now)
@@ -254,6 +262,7 @@ func TestLogIsItsModel(t *testing.T) {
 			if !slices.Equal(out, m.all[after:last]) {
 				t.Fatalf("read (%d, %d] differs", after, last)
 			}
+			checkWalk(t, l, m)
 		}
 		for i := range logs {
 			s.Release(&logs[i])
@@ -302,6 +311,104 @@ func checkKept(t *rapid.T, cfg Config, l *Log, m *model, now time.Duration) {
 	}
 }
 
+// checkWalk walks a part of what is kept, and of what was.
+func checkWalk(t *rapid.T, l *Log, m *model) {
+	after := proto.Offset(rapid.IntRange(0, int(l.Head())+1).Draw(t, "behind"))
+	upto := proto.Offset(rapid.IntRange(0, int(l.Head())+1).Draw(t, "upto"))
+	most := rapid.IntRange(1, 50).Draw(t, "most")
+	next := max(after+1, l.First())
+	want := max(min(min(upto, l.Head())+1, next+proto.Offset(most)), next)
+	l.Walk(after, upto, func(o proto.Offset, x *Message) bool {
+		if o != next || string(x.Payload) != m.all[o-1].payload || x.At != m.at[o-1] || x.Conn != uint64(o)+99 || x.Publisher == self != (m.all[o-1].conn != 0) {
+			t.Fatalf("walk (%d, %d] at %d: have %d, %+v", after, upto, next, o, x)
+		}
+		next++
+		most--
+		return most > 0
+	})
+	if next != want {
+		t.Fatalf("walk (%d, %d] ended before %d, want %d", after, upto, next, want)
+	}
+}
+
+// TestCopiesKeepTheSame: a copy that was begun late, from what another one
+// kept, and that was trimmed at other times before, keeps the same messages
+// whenever both are trimmed at the same log time, wherever the chunks end.
+func TestCopiesKeepTheSame(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := Config{HistoryMessages: 20, HistoryBytes: 2000, HistoryAge: time.Minute, WindowAge: 10 * time.Second, WindowBytes: 8000, WindowTotal: 1 << 40, Total: 1 << 30}
+		if rapid.Bool().Draw(t, "no window") {
+			cfg.WindowAge = -1
+		}
+		owner, other := NewStore(cfg), NewStore(cfg)
+		var l, copied Log
+		l.Init(proto.MintEpoch(1))
+		var now time.Duration
+		learns := rapid.IntRange(0, 30).Draw(t, "learns")
+		for step := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			if step == learns {
+				copyLog(t, other, &copied, &l)
+			}
+			now += time.Duration(rapid.SampledFrom([]int{0, 0, 1, 500, 5000, 20000, 70000}).Draw(t, "ms")) * time.Millisecond
+			for range rapid.IntRange(0, 8).Draw(t, "messages") {
+				m := Message{Publisher: self, At: now, Payload: make([]byte, rapid.SampledFrom([]int{0, 1, 30, 300, 700, 3000}).Draw(t, "size"))}
+				owner.Append(&l, &m)
+				if step >= learns {
+					other.Append(&copied, &m)
+				}
+			}
+			switch rapid.IntRange(0, 3).Draw(t, "trims") {
+			case 0:
+				owner.Trim(&l, now)
+			case 1:
+				if step >= learns {
+					other.Trim(&copied, now)
+				}
+			case 2:
+				due, first := owner.Due(&l, now), l.First()
+				owner.Trim(&l, now)
+				if due != (l.First() > first) {
+					t.Fatalf("due %v, and %d messages went", due, l.First()-first)
+				}
+				if step >= learns {
+					other.Trim(&copied, now)
+					sameLogs(t, owner, other, &l, &copied)
+				}
+			}
+		}
+	})
+}
+
+func copyLog(t *rapid.T, s *Store, to, from *Log) {
+	to.Init(from.Epoch())
+	s.Append(to, &Message{Payload: []byte("of an earlier copy")})
+	s.Start(to, from.First()-1)
+	if to.Head() != from.First()-1 || to.Kept() != 0 || to.Epoch() != from.Epoch() || s.Bytes() != 0 {
+		t.Fatalf("started at %d with %d kept, want %d with none", to.Head(), to.Kept(), from.First()-1)
+	}
+	from.Walk(0, from.Head(), func(o proto.Offset, m *Message) bool {
+		if have := s.Append(to, m); have != o {
+			t.Fatalf("%d is %d in the copy", o, have)
+		}
+		return true
+	})
+}
+
+// sameLogs compares what two logs keep, and when they drop it.
+func sameLogs(t *rapid.T, s, s2 *Store, l, l2 *Log) {
+	at, ok := s.NextTrim(l)
+	at2, ok2 := s2.NextTrim(l2)
+	if l.First() != l2.First() || l.Head() != l2.Head() || l.Bytes() != l2.Bytes() || l.Windowed() != l2.Windowed() || at != at2 || ok != ok2 {
+		t.Fatalf("%d to %d, %d bytes, windowed %v, until %v; the copy %d to %d, %d, %v, %v",
+			l.First(), l.Head(), l.Bytes(), l.Windowed(), at, l2.First(), l2.Head(), l2.Bytes(), l2.Windowed(), at2)
+	}
+	b, _ := l.Read(nil, l.First()-1, l.Head(), 1<<20, self)
+	b2, _ := l2.Read(nil, l2.First()-1, l2.Head(), 1<<20, self)
+	if string(b) != string(b2) {
+		t.Fatal("the same messages read differently")
+	}
+}
+
 // FuzzRoomGapless takes bytes as messages and asks that offsets count up by
 // one, and that every message that is kept can be read at its offset.
 func FuzzRoomGapless(f *testing.F) {
@@ -340,8 +447,8 @@ func TestSteadyAppendAllocatesNothing(t *testing.T) {
 	var l Log
 	payload := make([]byte, 128)
 	step := func() {
-		o := s.Append(&l, &Message{Publisher: self, Payload: payload})
-		s.Commit(&l, o, 0)
+		s.Append(&l, &Message{Publisher: self, Payload: payload})
+		s.Trim(&l, 0)
 	}
 	for range 5000 {
 		step()
@@ -352,6 +459,9 @@ func TestSteadyAppendAllocatesNothing(t *testing.T) {
 }
 
 func TestIdleLogIsSmall(t *testing.T) {
+	if size := unsafe.Sizeof(Log{}); size > 32 {
+		t.Errorf("a log that keeps nothing takes %d bytes", size)
+	}
 	const n = 20_000
 	logs := make([]Log, n)
 	s := NewStore(Config{})
@@ -386,6 +496,7 @@ func BenchmarkAppend(b *testing.B) {
 	m := &Message{Publisher: self, Payload: make([]byte, 128)}
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Commit(&l, s.Append(&l, m), 0)
+		s.Append(&l, m)
+		s.Trim(&l, 0)
 	}
 }

@@ -152,12 +152,10 @@ func (s *Store) stalest() int32 {
 	return class
 }
 
-// shedOldest drops the oldest chunk of all. It reports false when there is
-// none, or when it holds what is not committed yet: that is bounded by who
-// commits.
+// shedOldest drops the oldest chunk of all. It reports false when there is none.
 func (s *Store) shedOldest() bool {
 	c := s.oldest
-	if c == nil || c.last() > c.log.committed {
+	if c == nil {
 		return false
 	}
 	s.dropTo(c.log, c.last()+1)
@@ -168,6 +166,13 @@ func (s *Store) shedOldest() bool {
 // Release gives the memory of a log back. The log is empty then and goes on
 // behind its head.
 func (s *Store) Release(l *Log) { s.dropTo(l, l.head+1) }
+
+// Start empties a log, which has its epoch still and goes on behind after: a
+// copy of a log that keeps nothing below that.
+func (s *Store) Start(l *Log, after proto.Offset) {
+	s.Release(l)
+	l.head = after
+}
 
 // dropTo drops all kept messages of l below first.
 func (s *Store) dropTo(l *Log, first proto.Offset) {

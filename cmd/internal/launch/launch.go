@@ -40,7 +40,10 @@ func Shard(s *settings.Shard, log *zap.Logger) (*node.Node, *Certificates, error
 	if err != nil {
 		return nil, nil, err
 	}
-	common.BootstrapExpect = s.BootstrapExpect
+	common.BootstrapExpect, common.Followers = s.BootstrapExpect, s.Followers
+	if common.DrainTime = s.DrainTime; s.DrainTime == 0 {
+		common.DrainTime = -1 // zero would be the default
+	}
 	n, err := node.OpenShard(common, ShardConfig(s))
 	return n, &Certificates{Links: common.LinkTLS}, err
 }
@@ -50,9 +53,13 @@ func Common(n *settings.Node, log *zap.Logger) (node.Config, error) {
 	config := node.Config{
 		ID: proto.NodeID(n.ID), Cluster: n.Cluster, Zone: n.Zone, Version: process.Version(),
 		Link: n.Link, Gossip: n.Gossip, Admin: n.Admin, Advertise: n.Advertise,
-		Join: n.Join, Keys: n.Keys(), DataDir: n.DataDir,
+		MaxMoves: n.MaxMoves,
+		Join:     n.Join, Keys: n.Keys(), DataDir: n.DataDir,
 		AdminToken: string(n.AdminToken), AdminReadToken: string(n.AdminReadToken),
 		Logger: log,
+	}
+	if n.MaxMoves == 0 {
+		config.MaxMoves = -1 // zero would be the default
 	}
 	if n.LinkCert != "" {
 		tls, err := link.LoadTLS(n.LinkCert, n.LinkKey, n.LinkCA)
@@ -69,7 +76,7 @@ func RouterConfig(s *settings.Router) router.Config {
 	config := router.Config{
 		MaxMessage: int(s.MaxMessage), MaxConns: s.MaxConns, MaxConnsPerIP: s.MaxConnsPerIP, AcceptsPerIP: s.AcceptsPerIP,
 		MemoryLimit: int64(s.MemoryLimit), Window: int(s.Window), DrainTime: s.DrainTime,
-		AllowOrigin: s.AllowOrigin, TrustedProxies: s.Proxies(),
+		AllowOrigin: s.AllowOrigin, TrustedProxies: s.Proxies(), APIKeys: s.APIKeys(),
 	}
 	if s.DrainTime == 0 {
 		config.DrainTime = -1 // zero would be the default
@@ -81,6 +88,7 @@ func RouterConfig(s *settings.Router) router.Config {
 func ShardConfig(s *settings.Shard) shard.Config {
 	return shard.Config{
 		HistoryMessages: s.HistoryMessages, HistoryBytes: int(s.HistoryBytes), HistoryAge: s.HistoryAge,
+		MinCopies:   s.MinCopies,
 		WindowBytes: int(s.Window), MemoryLimit: int64(s.MemoryLimit),
 	}
 }

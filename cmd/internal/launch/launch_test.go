@@ -36,19 +36,19 @@ func TestEverySettingArrives(t *testing.T) {
 	s := load(t, "--id=r1", "--zone=east", "--cluster=c", "--link=127.0.0.1:1", "--gossip=127.0.0.1:2", "--admin=127.0.0.1:3", "--join=a:1",
 		"--advertise=localhost", "--data-dir="+t.TempDir(), "--cluster-key="+settings.NewKey(), "--admin-token=0123456789abcdef", "--admin-read-token=fedcba9876543210",
 		"--max-message=1KiB", "--max-conns=2", "--max-conns-per-ip=3", "--accepts-per-ip=4", "--memory-limit=1GiB", "--window=1MiB",
-		"--drain-time=5s", "--allow-origin=*", "--trusted-proxies=10.0.0.1")
+		"--drain-time=5s", "--allow-origin=*", "--trusted-proxies=10.0.0.1", "--api-key=0123456789abcdef")
 	common, err := Common(&s.Node, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	noZeros(t, common, "BootstrapExpect", "LinkTLS", "Partitions", "VersionMin", "VersionMax", "Net", "Membership")
+	noZeros(t, common, "BootstrapExpect", "Followers", "DrainTime", "LinkTLS", "Partitions", "VersionMin", "VersionMax", "Net", "Membership")
 	noZeros(t, RouterConfig(s), "Self", "Lanes", "Partitions", "HandshakeTime", "JoinTime", "PingEvery", "PongTime", "CloseTime",
 		"TLS", "Pages", "LocalHost", "Control", "NeedTable", "Portable", "Logger")
 	h, err := settings.LoadShard(settings.Program{}, []string{"--memory-limit=1GiB"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	noZeros(t, ShardConfig(h), "Self", "Lanes", "Partitions", "MaxMessage", "Control", "NeedTable", "Portable", "Logger")
+	noZeros(t, ShardConfig(h), "Self", "Lanes", "Partitions", "MaxMessage", "SnapshotRate", "Wish", "Control", "NeedTable", "Portable", "Logger")
 }
 
 // noZeros wants every field but those that no flag sets.

@@ -60,8 +60,8 @@ func (w *World) astray(p, leader *process, all []*process) string {
 		return fmt.Sprintf("%s has no table", p.name)
 	case own.Founding() != t.Founding() || own.Mark() != t.Mark():
 		return fmt.Sprintf("%s holds version %x of %s, %s %x of %s", leader.name, t.Version, t.Instance.String()[:6], p.name, own.Version, own.Instance.String()[:6])
-	case p.keeper.Leader(w.time()) != leader.name:
-		return fmt.Sprintf("%s follows %q, not %s", p.name, p.keeper.Leader(w.time()), leader.name)
+	case p.keeper.Leader(w.Time()) != leader.name:
+		return fmt.Sprintf("%s follows %q, not %s", p.name, p.keeper.Leader(w.Time()), leader.name)
 	}
 	for _, q := range all {
 		if n, seen := p.keeper.View().Node(q.name); !seen || n.State != cluster.Alive {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/timeline"
 )
 
 // fault is a kind of what goes wrong. A seed has some of them.
@@ -46,18 +47,18 @@ func (f fault) String() string {
 func (w *World) plague() {
 	for _, h := range w.hosts {
 		if h.off && h.now == nil {
-			w.after(w.between(0, w.shape.trouble), h.start)
+			w.After(w.Between(0, w.shape.trouble), h.start)
 		}
 	}
 	w.infect()
 }
 
 func (w *World) infect() {
-	next := w.between(10*time.Millisecond, 2*w.shape.faultEvery)
-	if w.now+next >= w.end {
+	next := w.Between(10*time.Millisecond, 2*w.shape.faultEvery)
+	if w.Now+next >= w.end {
 		return
 	}
-	w.after(next, func() {
+	w.After(next, func() {
 		w.strike()
 		w.infect()
 	})
@@ -65,9 +66,9 @@ func (w *World) infect() {
 
 // strike has one fault of the seed's kinds happen, rarely the worst ones.
 func (w *World) strike() {
-	kind := fault(w.rnd.IntN(int(faultKinds)))
+	kind := fault(w.Rand.IntN(int(faultKinds)))
 	rare := kind == faultAll || kind == faultMajority
-	if !w.shape.faults[kind] || rare && !w.chance(0.3) {
+	if !w.shape.faults[kind] || rare && !w.Chance(0.3) {
 		return
 	}
 	up := w.living()
@@ -75,9 +76,9 @@ func (w *World) strike() {
 		return
 	}
 	w.report.Faults[kind]++
-	w.trace("fault: %v", kind)
-	p, q := one(w, up), one(w, up)
-	long := w.between(100*time.Millisecond, 6*time.Second)
+	w.Trace("fault: %v", kind)
+	p, q := timeline.One(w.Timeline, up), timeline.One(w.Timeline, up)
+	long := w.Between(100*time.Millisecond, 6*time.Second)
 	switch kind {
 	case faultReset, faultHangUp:
 		how := cluster.EndBroken
@@ -100,22 +101,22 @@ func (w *World) strike() {
 		w.kill(p, kind == faultKill)
 	case faultLeader:
 		if l := w.leader(); l != nil {
-			w.kill(l, w.chance(0.7))
+			w.kill(l, w.Chance(0.7))
 		}
 	case faultTwo:
-		w.kill(p, w.chance(0.7))
-		w.kill(q, w.chance(0.7))
+		w.kill(p, w.Chance(0.7))
+		w.kill(q, w.Chance(0.7))
 	case faultAll:
 		for _, x := range up {
-			w.kill(x, w.chance(0.7))
+			w.kill(x, w.Chance(0.7))
 		}
 	case faultMajority:
 		w.killMajority()
 	case faultFreeze:
-		p.freeze(w.between(100*time.Millisecond, 8*time.Second))
+		p.freeze(w.Between(100*time.Millisecond, 8*time.Second))
 	case faultFrozen:
 		if l := w.leader(); l != nil {
-			l.freeze(w.between(100*time.Millisecond, 8*time.Second))
+			l.freeze(w.Between(100*time.Millisecond, 8*time.Second))
 		}
 	case faultVerdict:
 		if at, known := p.gossip.search(q.name); known && p != q && !p.frozen && !p.gossip.words[at].dead {
@@ -153,7 +154,7 @@ func (w *World) split(a, b []*host, d time.Duration) {
 // halves draws two groups.
 func (w *World) halves() (a, b []*host) {
 	for _, h := range w.hosts {
-		if w.chance(0.5) {
+		if w.Chance(0.5) {
 			a = append(a, h)
 		} else {
 			b = append(b, h)
@@ -168,8 +169,8 @@ func (w *World) isolate(d time.Duration) {
 		return
 	}
 	own, others := []*host{l.host}, without(w.hosts, l.host)
-	if w.chance(0.4) { // not quite alone
-		with := one(w, others)
+	if w.Chance(0.4) { // not quite alone
+		with := timeline.One(w.Timeline, others)
 		own, others = append(own, with), without(others, with)
 	}
 	w.split(own, others, d)
@@ -180,7 +181,7 @@ func (w *World) isolate(d time.Duration) {
 func (w *World) depose(l *process, rest time.Duration) {
 	if l.register.lead != nil && !l.frozen && !w.calm {
 		l.register.stepDown("")
-		l.register.deadline = w.now + rest
+		l.register.deadline = w.Now + rest
 	}
 }
 
@@ -191,9 +192,9 @@ func (w *World) delay(p *process) {
 	if l == nil || l == p {
 		return
 	}
-	l.register.slow = w.now + 2*time.Second
+	l.register.slow = w.Now + 2*time.Second
 	w.kill(p, true)
-	w.after(w.between(200*time.Millisecond, time.Second), func() { w.depose(l, w.between(0, 500*time.Millisecond)) })
+	w.After(w.Between(200*time.Millisecond, time.Second), func() { w.depose(l, w.Between(0, 500*time.Millisecond)) })
 }
 
 // empty cuts a voter off, lets the others commit that it is silent, and then takes the leader out of
@@ -214,19 +215,19 @@ func (w *World) empty() {
 	if len(others) < 2 {
 		return
 	}
-	lost := one(w, others)
-	emptied := one(w, without(others, lost))
-	away := w.between(time.Second, 3*time.Second)
+	lost := timeline.One(w.Timeline, others)
+	emptied := timeline.One(w.Timeline, without(others, lost))
+	away := w.Between(time.Second, 3*time.Second)
 	w.split([]*host{lost.host}, without(w.hosts, lost.host), away)
-	w.after(away, func() {
+	w.After(away, func() {
 		if w.calm {
 			return
 		}
 		pair := []*host{lost.host, emptied.host}
-		w.split(pair, without(without(w.hosts, pair[0]), pair[1]), w.between(time.Second, 3*time.Second))
+		w.split(pair, without(without(w.hosts, pair[0]), pair[1]), w.Between(time.Second, 3*time.Second))
 		if emptied.alive {
 			emptied.die(true)
-			w.after(w.between(time.Millisecond, 300*time.Millisecond), emptied.host.start)
+			w.After(w.Between(time.Millisecond, 300*time.Millisecond), emptied.host.start)
 		}
 	})
 }
@@ -239,7 +240,7 @@ func (w *World) leader() *process {
 			all = append(all, p)
 		}
 	}
-	return one(w, all)
+	return timeline.One(w.Timeline, all)
 }
 
 // kill ends a process; another run of the node follows, sometimes at once.
@@ -248,7 +249,7 @@ func (w *World) kill(p *process, power bool) {
 		return
 	}
 	p.die(power)
-	w.after(w.between(time.Millisecond, 6*time.Second), p.host.start)
+	w.After(w.Between(time.Millisecond, 6*time.Second), p.host.start)
 }
 
 // killMajority kills so many voters that the others cannot elect.
@@ -265,7 +266,7 @@ func (w *World) killMajority() {
 		}
 		for _, p := range w.living() {
 			if p.register.memory.name == name {
-				w.kill(p, w.chance(0.7))
+				w.kill(p, w.Chance(0.7))
 			}
 		}
 	}
@@ -273,7 +274,7 @@ func (w *World) killMajority() {
 
 // heal ends what would last, and stops new faults.
 func (w *World) heal() {
-	w.trace("the faults are over")
+	w.Trace("the faults are over")
 	w.calm = true
 	for _, h := range w.hosts {
 		for _, o := range w.hosts {
@@ -285,10 +286,10 @@ func (w *World) heal() {
 	}
 	for _, h := range w.hosts {
 		if h.now == nil {
-			w.after(w.between(time.Millisecond, time.Second), h.start)
+			w.After(w.Between(time.Millisecond, time.Second), h.start)
 		} else {
 			h.now.wake()
 		}
 	}
-	w.after(5*time.Second, w.operate)
+	w.After(5*time.Second, w.operate)
 }

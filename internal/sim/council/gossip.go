@@ -46,7 +46,7 @@ func newGossip(p *process) *gossip {
 func (g *gossip) join() {
 	g.p.every(gossipEvery, g.round)
 	for range 2 {
-		g.p.w.after(g.p.w.between(time.Millisecond, 100*time.Millisecond), func() { g.p.do(g.exchange) })
+		g.p.w.After(g.p.w.Between(time.Millisecond, 100*time.Millisecond), func() { g.p.do(g.exchange) })
 	}
 }
 
@@ -58,7 +58,7 @@ func (g *gossip) round() {
 // exchange is a push and pull with somebody.
 func (g *gossip) exchange() {
 	w := g.p.w
-	h := w.hosts[w.rnd.IntN(len(w.hosts))]
+	h := w.hosts[w.Rand.IntN(len(w.hosts))]
 	if q := h.now; q != nil && q != g.p && !q.frozen && g.p.host.meets(h) {
 		theirs := slices.Clone(q.gossip.words)
 		q.gossip.merge(g.words)
@@ -70,10 +70,10 @@ func (g *gossip) exchange() {
 func (g *gossip) spread(news word) {
 	w := g.p.w
 	for _, q := range w.living() {
-		if q == g.p || w.chance(0.1) {
+		if q == g.p || w.Chance(0.1) {
 			continue
 		}
-		w.after(w.between(time.Millisecond, 200*time.Millisecond), func() {
+		w.After(w.Between(time.Millisecond, 200*time.Millisecond), func() {
 			if g.p.host.passes(q.host) {
 				q.do(func() { q.gossip.merge([]word{news}) })
 			}
@@ -100,7 +100,7 @@ func (g *gossip) take(x word) {
 	}
 	x.missed = 0
 	if x.dead {
-		x.died = w.now
+		x.died = w.Now
 	}
 	switch {
 	case !known && x.dead:
@@ -127,7 +127,7 @@ func (g *gossip) tell() {
 	g.pending = true
 	g.p.soon(func() {
 		g.pending = false
-		g.p.call(func() { g.p.keeper.SetNodes(g.p.w.time(), g.nodes()) })
+		g.p.call(func() { g.p.keeper.SetNodes(g.p.w.Time(), g.nodes()) })
 	})
 }
 
@@ -151,7 +151,7 @@ func (g *gossip) suspect() {
 		x := &g.words[i]
 		switch {
 		case x.node.Name == g.p.name:
-		case x.dead && w.now-x.died >= forgetAfter:
+		case x.dead && w.Now-x.died >= forgetAfter:
 			g.words = slices.Delete(g.words, i, i+1)
 			i--
 			changed = true
@@ -159,8 +159,8 @@ func (g *gossip) suspect() {
 		case g.reaches(w.byName[x.node.Name]):
 			x.missed = 0
 		case x.missed == 0:
-			x.missed = w.now
-		case w.now-x.missed >= suspectedFor:
+			x.missed = w.Now
+		case w.Now-x.missed >= suspectedFor:
 			g.bury(x)
 			changed = true
 		}
@@ -172,8 +172,8 @@ func (g *gossip) suspect() {
 
 // bury calls a node dead, rightly or not.
 func (g *gossip) bury(x *word) {
-	x.dead, x.died = true, g.p.w.now
-	g.p.w.trace("gossip at %s: %s is dead", g.p.name, x.node.Name)
+	x.dead, x.died = true, g.p.w.Now
+	g.p.w.Trace("gossip at %s: %s is dead", g.p.name, x.node.Name)
 	g.spread(*x)
 	g.tell()
 }

@@ -39,15 +39,15 @@ func (w *World) build() {
 	}
 	// The last are late: shards, after all routers.
 	for _, h := range w.hosts {
-		at := w.between(time.Millisecond, time.Second)
+		at := w.Between(time.Millisecond, time.Second)
 		if late := w.rank(h) >= len(w.hosts)-s.late; late {
-			at += w.between(time.Second, s.trouble)
+			at += w.Between(time.Second, s.trouble)
 			if !s.badFounding {
 				h.off = true // until the trouble begins
 				continue
 			}
 		}
-		w.after(at, h.start)
+		w.After(at, h.start)
 	}
 }
 
@@ -99,7 +99,7 @@ func (h *host) meets(o *host) bool { return h.passes(o) && o.passes(h) }
 // cut lets nothing pass from one host to another for a time.
 func (w *World) cut(from, to *host, d time.Duration) {
 	from.cuts[to.place]++
-	w.after(d, func() { w.mend(from, to) })
+	w.After(d, func() { w.mend(from, to) })
 }
 
 func (w *World) mend(from, to *host) {
@@ -115,7 +115,7 @@ func (w *World) freshen(a, b *host) {
 	if a.cuts[b.place] > 0 {
 		return
 	}
-	a.seen[b.place], b.seen[a.place] = w.now, w.now
+	a.seen[b.place], b.seen[a.place] = w.Now, w.Now
 	for _, k := range w.links {
 		for _, e := range k.ends {
 			if e.p.host == b && e.peer.p.host == a {

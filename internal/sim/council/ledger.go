@@ -104,11 +104,11 @@ func (l *ledger) proved(name proto.NodeName) bool {
 // ordered judges an order in the moment of the decision.
 func (l *ledger) ordered(p *process, o *cluster.Order) {
 	w := l.w
-	w.trace("%s orders %d %s", p.name, o.Kind, o.Voter)
+	w.Trace("%s orders %d %s", p.name, o.Kind, o.Voter)
 	switch o.Kind {
 	case cluster.OrderPropose:
 		if o.Command.Term != p.told.Term || o.Command.Term == 0 {
-			w.fail("%s decides in term %d, but leads in %d", p.name, o.Command.Term, p.told.Term)
+			w.Fail("%s decides in term %d, but leads in %d", p.name, o.Command.Term, p.told.Term)
 		}
 		for _, c := range o.Command.Changes {
 			l.judge(p, c.Partition, p.keeper.Table().Row(c.Partition), c.Row)
@@ -132,7 +132,7 @@ func (l *ledger) judge(p *process, at proto.Partition, was, row cluster.Row) {
 	if was.Owner == "" || was.Owner == row.Owner && was.Since == row.Since || l.forgotten[was.Owner] || l.proved(was.Owner) {
 		return
 	}
-	l.w.fail("%s gives partition %d to %s with new epochs, but the death of %s is not proved (it lives: %v)", p.name, at, row.Owner, was.Owner, l.w.byName[was.Owner].alive)
+	l.w.Fail("%s gives partition %d to %s with new epochs, but the death of %s is not proved (it lives: %v)", p.name, at, row.Owner, was.Owner, l.w.byName[was.Owner].alive)
 }
 
 // recovers: a recovery that no operator asked for takes no row from a silent owner either.
@@ -146,7 +146,7 @@ func (l *ledger) recovers(p *process, t *cluster.Table) {
 
 // removed: rule R10. Who has just begun to lead removes no voter for its silence.
 func (l *ledger) removed(p *process, voter proto.NodeName) {
-	if l.w.now-p.leadsAt >= 500*time.Millisecond {
+	if l.w.Now-p.leadsAt >= 500*time.Millisecond {
 		return
 	}
 	voters, living := votersOf(p.told.Servers), 0
@@ -164,7 +164,7 @@ func (l *ledger) removed(p *process, voter proto.NodeName) {
 		return
 	}
 	if !l.proved(run.name) && !l.forgotten[run.name] {
-		l.w.fail("%s leads for %v and removes the voter %s, whose death is not proved", p.name, l.w.now-p.leadsAt, voter)
+		l.w.Fail("%s leads for %v and removes the voter %s, whose death is not proved", p.name, l.w.Now-p.leadsAt, voter)
 	}
 }
 
@@ -176,11 +176,11 @@ func (l *ledger) alone(p *process, f proto.Founding) {
 			continue
 		}
 		met := max(p.host.seen[q.host.place], p.started, q.started, l.first[q.keeper.Instance()])
-		if p.host.meets(q.host) && w.now-met >= 3*time.Second {
-			w.fail("%s founds a cluster beside that of %s, which it has seen for %v", p.name, q.name, w.now-met)
+		if p.host.meets(q.host) && w.Now-met >= 3*time.Second {
+			w.Fail("%s founds a cluster beside that of %s, which it has seen for %v", p.name, q.name, w.Now-met)
 		}
 	}
-	l.first[f.Instance] = w.now
+	l.first[f.Instance] = w.Now
 }
 
 // What the register does.
@@ -188,7 +188,7 @@ func (l *ledger) alone(p *process, f proto.Founding) {
 // founded: of one instance and generation there is one founding, as long as anybody has heard of it.
 func (l *ledger) founded(p *process, f proto.Founding) {
 	w := l.w
-	w.trace("%s founds %s, generation %d", p.name, f.Instance.String()[:6], f.Generation)
+	w.Trace("%s founds %s, generation %d", p.name, f.Instance.String()[:6], f.Generation)
 	if f.Generation > 0 {
 		w.report.Foundings++
 	}
@@ -204,12 +204,12 @@ func (l *ledger) alike(p, first *process, f proto.Founding) {
 	w := l.w
 	for _, h := range w.hosts {
 		if w.shape.disk && h.memory != nil && h.memory.founding == f {
-			w.fail("%s and %s have both founded generation %d, and %s keeps the first", first.name, p.name, f.Generation, h.id)
+			w.Fail("%s and %s have both founded generation %d, and %s keeps the first", first.name, p.name, f.Generation, h.id)
 		}
 	}
 	for _, q := range w.living() {
 		if q.register.memory.founding == f || q.keeper.Founding() == f {
-			w.fail("%s and %s have both founded generation %d, and %s has heard of the first", first.name, p.name, f.Generation, q.name)
+			w.Fail("%s and %s have both founded generation %d, and %s has heard of the first", first.name, p.name, f.Generation, q.name)
 		}
 	}
 }
@@ -240,9 +240,9 @@ func (l *ledger) leads(p *process, m *memory) {
 		switch {
 		case index <= m.base.index:
 		case index > m.last():
-			l.w.fail("%s leads in term %d without the committed entries from %d on", p.name, m.term, index)
+			l.w.Fail("%s leads in term %d without the committed entries from %d on", p.name, m.term, index)
 		case m.at(index) != e:
-			l.w.fail("%s leads in term %d with another entry %d than was committed", p.name, m.term, index)
+			l.w.Fail("%s leads in term %d with another entry %d than was committed", p.name, m.term, index)
 		}
 	}
 }
@@ -257,25 +257,25 @@ func (l *ledger) applied(p *process, f proto.Founding, index uint64, e *entry, w
 	}
 	if index <= uint64(len(h.entries)) {
 		if h.entries[index-1] != e {
-			w.fail("%s applies another entry %d than others did", p.name, index)
+			w.Fail("%s applies another entry %d than others did", p.name, index)
 		}
 		l.check(p, now.table)
 		return
 	}
 	if index != uint64(len(h.entries))+1 {
-		w.fail("%s applies entry %d, but nobody has applied %d", p.name, index, len(h.entries)+1)
+		w.Fail("%s applies entry %d, but nobody has applied %d", p.name, index, len(h.entries)+1)
 	}
 	h.entries, h.tables = append(h.entries, e), append(h.tables, now.table)
 	if now.table == was.table {
 		return
 	}
 	w.report.Tables++
-	w.trace("%s applies %d of term %d first: table %x of %x", p.name, index, e.term, now.table.Version, now.table.Mark().Fingerprint)
+	w.Trace("%s applies %d of term %d first: table %x of %x", p.name, index, e.term, now.table.Version, now.table.Mark().Fingerprint)
 	if e.command != nil && e.decided != e.term {
-		w.fail("entry %d of %s was decided in term %d and takes effect in term %d", index, e.by, e.decided, e.term)
+		w.Fail("entry %d of %s was decided in term %d and takes effect in term %d", index, e.by, e.decided, e.term)
 	}
 	if was.table != nil && now.table.Version != was.table.Version+1 {
-		w.fail("%s applies entry %d, and version %d follows %d", p.name, index, now.table.Version, was.table.Version)
+		w.Fail("%s applies entry %d, and version %d follows %d", p.name, index, now.table.Version, was.table.Version)
 	}
 	l.check(p, now.table)
 }
@@ -284,10 +284,10 @@ func (l *ledger) applied(p *process, f proto.Founding, index uint64, e *entry, w
 func (l *ledger) installed(p *process, f proto.Founding, s *snapshot) {
 	h := l.histories[f]
 	if h == nil || s.index > uint64(len(h.entries)) {
-		l.w.fail("%s is given a snapshot up to %d, which nobody has applied", p.name, s.index)
+		l.w.Fail("%s is given a snapshot up to %d, which nobody has applied", p.name, s.index)
 	}
 	if s.table.Mark() != h.tables[s.index-1].Mark() {
-		l.w.fail("%s is given another table up to %d than was applied", p.name, s.index)
+		l.w.Fail("%s is given another table up to %d than was applied", p.name, s.index)
 	}
 }
 
@@ -301,13 +301,13 @@ func (l *ledger) check(p *process, t *cluster.Table) {
 	l.known[t] = true
 	key, text := tableKey{t.Instance, t.Version}, cluster.AppendTable(nil, t)
 	if other := l.tables[key]; other != nil && !bytes.Equal(other, text) {
-		l.w.fail("%s has another table of version %x than others", p.name, t.Version)
+		l.w.Fail("%s has another table of version %x than others", p.name, t.Version)
 	}
 	l.tables[key] = text
 	for i, row := range t.Rows() {
 		key := rowKey{t.Instance, i, row.Term}
 		if other, known := l.rows[key]; known && other.Owner != row.Owner {
-			l.w.fail("partition %d is %s's and %s's in term %x (at %s)", i, other.Owner, row.Owner, row.Term, p.name)
+			l.w.Fail("partition %d is %s's and %s's in term %x (at %s)", i, other.Owner, row.Owner, row.Term, p.name)
 		}
 		l.rows[key] = row
 	}
@@ -317,10 +317,10 @@ func (l *ledger) check(p *process, t *cluster.Table) {
 func (l *ledger) holds(p *process, was, t *cluster.Table) {
 	w := l.w
 	if t == nil || was != nil && t.Instance != was.Instance {
-		w.trace("%s gives up %s", p.name, was.Instance.String()[:6])
+		w.Trace("%s gives up %s", p.name, was.Instance.String()[:6])
 		for _, q := range w.living() {
 			if q != p && q.keeper.Instance() == was.Instance {
-				w.fail("%s gives up its cluster, but %s belongs to it", p.name, q.name)
+				w.Fail("%s gives up its cluster, but %s belongs to it", p.name, q.name)
 			}
 		}
 		delete(l.highest, p)
@@ -329,9 +329,9 @@ func (l *ledger) holds(p *process, was, t *cluster.Table) {
 		}
 		was = nil
 	}
-	w.trace("%s holds %s version %x of %x", p.name, t.Instance.String()[:6], t.Version, t.Mark().Fingerprint)
+	w.Trace("%s holds %s version %x of %x", p.name, t.Instance.String()[:6], t.Version, t.Mark().Fingerprint)
 	if was != nil && t.Version <= was.Version {
-		w.fail("%s goes back from version %x to %x", p.name, was.Version, t.Version)
+		w.Fail("%s goes back from version %x to %x", p.name, was.Version, t.Version)
 	}
 	l.check(p, t)
 	high := l.highest[p]
@@ -341,7 +341,7 @@ func (l *ledger) holds(p *process, was, t *cluster.Table) {
 	}
 	for i, row := range t.Rows() {
 		if row.Term < high[i] {
-			w.fail("%s goes back from term %x to %x of partition %d", p.name, high[i], row.Term, i)
+			w.Fail("%s goes back from term %x to %x of partition %d", p.name, high[i], row.Term, i)
 		}
 		high[i] = row.Term
 	}

@@ -36,24 +36,24 @@ func (p *process) dial(name proto.NodeName) {
 	w := p.w
 	q := w.byName[name]
 	p.dialing[name] = true
-	w.after(w.flight(), func() {
+	w.After(w.flight(), func() {
 		ok := q.alive && !q.frozen && p.alive && p.host.meets(q.host) && compatible(p, q) && !q.dialing[p.name]
 		if !ok {
-			w.after(w.between(50*time.Millisecond, 500*time.Millisecond), func() { delete(p.dialing, name) })
+			w.After(w.Between(50*time.Millisecond, 500*time.Millisecond), func() { delete(p.dialing, name) })
 			return
 		}
 		w.linkCount++
 		k := &link{w: w, number: w.linkCount}
-		mine, theirs := &end{link: k, p: p, heard: w.now}, &end{link: k, p: q, heard: w.now}
+		mine, theirs := &end{link: k, p: p, heard: w.Now}, &end{link: k, p: q, heard: w.Now}
 		mine.peer, theirs.peer = theirs, mine
 		k.ends = [2]*end{mine, theirs}
 		w.links = append(w.links, k)
 		theirs.open()
-		w.after(w.flight(), func() {
+		w.After(w.flight(), func() {
 			delete(p.dialing, name)
 			p.do(mine.open)
 		})
-		w.after(pulseEvery, k.pulse)
+		w.After(pulseEvery, k.pulse)
 	})
 }
 
@@ -71,10 +71,10 @@ func (e *end) open() {
 	}
 	old := p.ends[peer.name]
 	p.ends[peer.name] = e
-	e.up, e.heard = true, p.w.now
-	p.w.trace("%s links to %s", p.name, peer.name)
+	e.up, e.heard = true, p.w.Now
+	p.w.Trace("%s links to %s", p.name, peer.name)
 	delete(p.broke, peer.name)
-	p.call(func() { p.keeper.LinkUp(p.w.time(), peer.name) })
+	p.call(func() { p.keeper.LinkUp(p.w.Time(), peer.name) })
 	if old != nil {
 		old.close(cluster.EndClosed)
 	}
@@ -100,9 +100,9 @@ func (e *end) down(how cluster.LinkEnd) {
 		return
 	}
 	e.up = false
-	p.w.trace("%s loses its link to %s: %d", p.name, peer, how)
+	p.w.Trace("%s loses its link to %s: %d", p.name, peer, how)
 	p.broke[peer] = how == cluster.EndBroken
-	p.call(func() { p.keeper.LinkDown(p.w.time(), peer, how) })
+	p.call(func() { p.keeper.LinkDown(p.w.Time(), peer, how) })
 }
 
 // hangUp tells the other end, behind all that is under way: with a word, or a reset.
@@ -120,7 +120,7 @@ func (e *end) hearEnd(how cluster.LinkEnd) {
 	}
 	e.over, e.held = true, nil
 	if how == cluster.EndLeft {
-		e.p.w.trace("%s hears %s say goodbye", e.p.name, e.peer.p.name)
+		e.p.w.Trace("%s hears %s say goodbye", e.p.name, e.peer.p.name)
 	}
 	e.down(how)
 }
@@ -128,7 +128,7 @@ func (e *end) hearEnd(how cluster.LinkEnd) {
 // send has a frame travel to the other end.
 func (e *end) send(frame []byte) {
 	w := e.link.w
-	if !w.calm && w.chance(w.shape.dropped) {
+	if !w.calm && w.Chance(w.shape.dropped) {
 		return
 	}
 	from := e.p.name
@@ -142,12 +142,12 @@ func (e *end) send(frame []byte) {
 // carry has something happen at the other end, in the order in which it was sent, or nearly.
 func (e *end) carry(f func(far *end)) {
 	w, far := e.link.w, e.peer
-	at := w.now + w.flight()
-	if w.calm || !w.chance(w.shape.overtake) {
+	at := w.Now + w.flight()
+	if w.calm || !w.Chance(w.shape.overtake) {
 		at = max(at, far.latest)
 		far.latest = at
 	}
-	w.after(at-w.now, func() { far.arrive(func() { f(far) }) })
+	w.After(at-w.Now, func() { far.arrive(func() { f(far) }) })
 }
 
 // arrive takes what came, or leaves it behind the cut that holds it back.
@@ -159,7 +159,7 @@ func (e *end) arrive(f func()) {
 		e.held = append(e.held, f)
 		return
 	}
-	e.heard = e.link.w.now
+	e.heard = e.link.w.Now
 	e.p.do(f)
 }
 
@@ -179,10 +179,10 @@ func (k *link) pulse() {
 		e.beat()
 	}
 	for _, e := range k.ends {
-		if !e.over && e.up && w.now-e.heard >= silence {
+		if !e.over && e.up && w.Now-e.heard >= silence {
 			e.p.do(func() {
 				// Who was stopped itself reads first what came meanwhile.
-				if !e.over && e.up && w.now-e.heard >= silence {
+				if !e.over && e.up && w.Now-e.heard >= silence {
 					e.close(cluster.EndSilent)
 				}
 			})
@@ -192,7 +192,7 @@ func (k *link) pulse() {
 		w.links = without(w.links, k)
 		return
 	}
-	w.after(pulseEvery, k.pulse)
+	w.After(pulseEvery, k.pulse)
 }
 
 // beat: what the other side's heartbeat, or its kernel's answer to ours, says here.
@@ -204,7 +204,7 @@ func (e *end) beat() {
 	switch {
 	case far.p.alive && !far.over:
 		if !far.p.frozen {
-			e.heard = e.link.w.now
+			e.heard = e.link.w.Now
 		}
 	case e.p.host.meets(far.p.host) && e.up && !e.p.frozen:
 		e.p.do(func() { e.hearEnd(cluster.EndBroken) }) // nobody knows that connection there

@@ -3,6 +3,7 @@ package council
 import (
 	"time"
 
+	"github.com/roomring/roomring/internal/sim/timeline"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -15,20 +16,20 @@ func (w *World) drain(p *process) {
 	}
 	p.draining = true
 	p.do(p.carryOut)
-	end := w.now + drainTime
+	end := w.Now + drainTime
 	var wait func()
 	wait = func() {
 		if !p.alive {
 			return
 		}
-		if p.frozen || w.now < end && !p.keeper.Stance(w.time()).Relieved {
-			w.after(100*time.Millisecond, wait)
+		if p.frozen || w.Now < end && !p.keeper.Stance(w.Time()).Relieved {
+			w.After(100*time.Millisecond, wait)
 			return
 		}
 		p.leave()
-		w.after(w.between(time.Millisecond, 6*time.Second), p.host.start)
+		w.After(w.Between(time.Millisecond, 6*time.Second), p.host.start)
 	}
-	w.after(100*time.Millisecond, wait)
+	w.After(100*time.Millisecond, wait)
 }
 
 // forget calls an owner dead which is silent, and mostly is.
@@ -38,12 +39,12 @@ func (w *World) forget() {
 		return
 	}
 	for _, row := range l.keeper.Table().Rows() {
-		if row.Owner == "" || w.byName[row.Owner].alive && w.chance(0.9) {
+		if row.Owner == "" || w.byName[row.Owner].alive && w.Chance(0.9) {
 			continue
 		}
 		l.call(func() {
-			_, err := l.keeper.Forget(w.time(), string(row.Owner))
-			w.trace("operator at %s: forget %s: %v", l.name, row.Owner, err)
+			_, err := l.keeper.Forget(w.Time(), string(row.Owner))
+			w.Trace("operator at %s: forget %s: %v", l.name, row.Owner, err)
 		})
 		return
 	}
@@ -53,7 +54,7 @@ func (w *World) forget() {
 // over: it recovers one that has lost the majority of its voters, and forgets whom nobody can prove
 // dead. It goes on until the end.
 func (w *World) operate() {
-	w.after(time.Second, w.operate)
+	w.After(time.Second, w.operate)
 	if l := w.leader(); l != nil {
 		w.forgetLost(l)
 		return
@@ -66,18 +67,18 @@ func (w *World) operate() {
 func (w *World) recover() {
 	var able []*process
 	for _, p := range w.livingShards() {
-		if !p.frozen && p.keeper.Table() != nil && p.keeper.Leader(w.time()) == "" && w.majorityLost(p) {
+		if !p.frozen && p.keeper.Table() != nil && p.keeper.Leader(w.Time()) == "" && w.majorityLost(p) {
 			able = append(able, p)
 		}
 	}
-	p := one(w, able)
-	if p == nil || !w.calm && w.now < w.recovered+15*time.Second && w.recovered > 0 {
+	p := timeline.One(w.Timeline, able)
+	if p == nil || !w.calm && w.Now < w.recovered+15*time.Second && w.recovered > 0 {
 		return
 	}
-	w.recovered, p.asked = w.now, true
+	w.recovered, p.asked = w.Now, true
 	p.call(func() {
-		err := p.keeper.Recover(w.time())
-		w.trace("operator at %s: recover: %v", p.name, err)
+		err := p.keeper.Recover(w.Time())
+		w.Trace("operator at %s: recover: %v", p.name, err)
 	})
 }
 
@@ -91,8 +92,8 @@ func (w *World) forgetLost(l *process) {
 			continue
 		}
 		l.call(func() {
-			if _, err := l.keeper.Forget(w.time(), string(row.Owner)); err == nil {
-				w.trace("operator at %s: forgets %s", l.name, row.Owner)
+			if _, err := l.keeper.Forget(w.Time(), string(row.Owner)); err == nil {
+				w.Trace("operator at %s: forgets %s", l.name, row.Owner)
 			}
 		})
 	}

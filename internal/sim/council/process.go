@@ -38,28 +38,18 @@ type process struct {
 	said    cluster.Announced
 }
 
-// dice is where a keeper draws its instances from.
-type dice struct{ w *World }
-
-func (d dice) Read(b []byte) (int, error) {
-	for i := range b {
-		b[i] = byte(d.w.rnd.Uint32())
-	}
-	return len(b), nil
-}
-
 func startProcess(h *host) {
 	w := h.w
 	h.runs++
 	p := &process{
-		w: w, host: h, alive: true, started: w.now,
+		w: w, host: h, alive: true, started: w.Now,
 		ends: make(map[proto.NodeName]*end), dialing: make(map[proto.NodeName]bool), broke: make(map[proto.NodeName]bool),
 	}
 	p.name = proto.MakeNodeName(h.id, proto.Incarnation(h.place+1)<<32|h.runs)
 	expect, seeded := h.expects()
 	p.keeper = cluster.NewKeeper(cluster.KeeperConfig{
 		Self: p.name, Role: h.role, Partitions: w.shape.partitions, Expect: expect, Seeded: seeded,
-		Random: dice{w}, Break: w.opt.Keeper,
+		Random: w, Break: w.opt.Keeper,
 	})
 	h.now = p
 	w.processes = append(w.processes, p)
@@ -67,18 +57,18 @@ func startProcess(h *host) {
 	w.ledger.replaced(h)
 	p.register = openRegister(p)
 	p.gossip = newGossip(p)
-	w.trace("%s starts, it votes as %s", p.name, p.register.memory.name)
-	p.call(func() { p.keeper.SetRegister(w.time(), p.tell()) })
-	p.call(func() { p.keeper.SetNodes(w.time(), p.gossip.nodes()) })
+	w.Trace("%s starts, it votes as %s", p.name, p.register.memory.name)
+	p.call(func() { p.keeper.SetRegister(w.Time(), p.tell()) })
+	p.call(func() { p.keeper.SetNodes(w.Time(), p.gossip.nodes()) })
 	p.gossip.join()
-	p.every(tickEvery, func() { p.keeper.Tick(w.time()) })
+	p.every(tickEvery, func() { p.keeper.Tick(w.Time()) })
 	p.every(meshEvery, p.mesh)
 	p.every(probeEvery, p.probe)
 }
 
 // every does something again and again while the process lives.
 func (p *process) every(d time.Duration, f func()) {
-	p.w.after(d/2+time.Duration(p.w.rnd.Int64N(int64(d))), func() {
+	p.w.After(d/2+time.Duration(p.w.Rand.Int64N(int64(d))), func() {
 		if p.alive {
 			p.do(func() {
 				p.call(f)
@@ -101,11 +91,11 @@ func (p *process) do(f func()) {
 
 // soon is do, after a moment, as between goroutines.
 func (p *process) soon(f func()) {
-	d := time.Duration(p.w.rnd.Int64N(int64(2 * time.Millisecond)))
-	if p.w.chance(p.w.shape.sluggish) && !p.w.calm {
-		d = p.w.between(10*time.Millisecond, 3*time.Second)
+	d := time.Duration(p.w.Rand.Int64N(int64(2 * time.Millisecond)))
+	if p.w.Chance(p.w.shape.sluggish) && !p.w.calm {
+		d = p.w.Between(10*time.Millisecond, 3*time.Second)
 	}
-	p.w.after(d, func() { p.do(f) })
+	p.w.After(d, func() { p.do(f) })
 }
 
 // call calls the keeper, and carries out what it wants.
@@ -134,11 +124,11 @@ func (p *process) carryOut() {
 		p.register.do(i.Order, func(err error) {
 			p.soon(func() {
 				if err != nil {
-					p.w.trace("%s: order %d: %v", p.name, i.Order.Kind, err)
+					p.w.Trace("%s: order %d: %v", p.name, i.Order.Kind, err)
 				}
 				p.call(func() {
-					p.keeper.SetRegister(p.w.time(), p.tell())
-					p.keeper.Done(p.w.time(), i.Number, err)
+					p.keeper.SetRegister(p.w.Time(), p.tell())
+					p.keeper.Done(p.w.Time(), i.Number, err)
 				})
 			})
 		})
@@ -149,7 +139,7 @@ func (p *process) carryOut() {
 func (p *process) tell() cluster.Status {
 	s := p.register.status()
 	if s.Term != p.told.Term {
-		p.leadsAt = p.w.now
+		p.leadsAt = p.w.Now
 	}
 	p.told = s
 	return s
@@ -159,12 +149,12 @@ func (p *process) tell() cluster.Status {
 func (p *process) frame(from proto.NodeName, frame []byte) {
 	typ, size, err := proto.ParseHeader(frame)
 	if err != nil || size != len(frame) {
-		p.w.fail("%s was sent a bad frame by %s: %v", p.name, from, err)
+		p.w.Fail("%s was sent a bad frame by %s: %v", p.name, from, err)
 	}
 	p.w.report.Frames[typ]++
 	p.call(func() {
-		if err := p.keeper.Frame(p.w.time(), from, typ, frame[proto.HeaderSize:]); err != nil {
-			p.w.fail("%s: %v", p.name, err)
+		if err := p.keeper.Frame(p.w.Time(), from, typ, frame[proto.HeaderSize:]); err != nil {
+			p.w.Fail("%s: %v", p.name, err)
 		}
 	})
 }
@@ -198,16 +188,16 @@ func (p *process) probe() {
 	for _, x := range p.keeper.Probes() {
 		h := p.w.hostAt(x.Link)
 		there := p.w.flight()
-		p.w.after(there, func() {
+		p.w.After(there, func() {
 			fate := p.host.ask(h, x.Name)
 			if fate == cluster.FateUnknown {
 				return // it takes its time, and says nothing
 			}
-			p.w.after(p.w.flight(), func() {
+			p.w.After(p.w.flight(), func() {
 				if h.passes(p.host) {
 					p.do(func() {
 						p.w.ledger.probed(p, x.Name, fate)
-						p.call(func() { p.keeper.SetFate(p.w.time(), x.Name, fate) })
+						p.call(func() { p.keeper.SetFate(p.w.Time(), x.Name, fate) })
 					})
 				}
 			})
@@ -236,18 +226,18 @@ func (w *World) hostAt(address string) *host {
 			return h
 		}
 	}
-	w.fail("address %q is nobody's", address)
+	w.Fail("address %q is nobody's", address)
 	return nil
 }
 
 // flight is how long a packet takes.
 func (w *World) flight() time.Duration {
-	return w.shape.delay + time.Duration(w.rnd.Int64N(int64(w.shape.jitter)))
+	return w.shape.delay + time.Duration(w.Rand.Int64N(int64(w.shape.jitter)))
 }
 
 // die ends the process at once. Its kernel resets its connections, if it is there to do so.
 func (p *process) die(power bool) {
-	p.w.trace("%s dies, power %v", p.name, power)
+	p.w.Trace("%s dies, power %v", p.name, power)
 	p.alive, p.frozen, p.backlog = false, false, nil
 	p.host.now, p.host.off = nil, !power
 	for _, k := range p.w.links {
@@ -262,7 +252,7 @@ func (p *process) die(power bool) {
 
 // leave ends the process with a goodbye.
 func (p *process) leave() {
-	p.w.trace("%s leaves", p.name)
+	p.w.Trace("%s leaves", p.name)
 	p.w.ledger.leaves(p)
 	for _, k := range p.w.links {
 		for _, e := range k.ends {
@@ -281,9 +271,9 @@ func (p *process) freeze(d time.Duration) {
 	if p.frozen {
 		return
 	}
-	p.w.trace("%s freezes for %v", p.name, d)
+	p.w.Trace("%s freezes for %v", p.name, d)
 	p.frozen = true
-	p.w.after(d, p.wake)
+	p.w.After(d, p.wake)
 }
 
 // wake lets the process go on. What waits is done in no certain order: its timers, its sockets and
@@ -293,12 +283,12 @@ func (p *process) wake() {
 		return
 	}
 	w := p.w
-	w.trace("%s wakes up", p.name)
+	w.Trace("%s wakes up", p.name)
 	p.frozen = false
 	backlog := p.backlog
 	p.backlog = nil
 	for len(backlog) > 0 && p.alive {
-		at := w.rnd.IntN(min(len(backlog), 4))
+		at := w.Rand.IntN(min(len(backlog), 4))
 		f := backlog[at]
 		backlog = append(backlog[:at], backlog[at+1:]...)
 		p.do(f)

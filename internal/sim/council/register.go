@@ -141,7 +141,7 @@ func (r *register) changed() {
 	r.pending = true
 	r.p.soon(func() {
 		r.pending = false
-		r.p.call(func() { r.p.keeper.SetRegister(r.w.time(), r.p.tell()) })
+		r.p.call(func() { r.p.keeper.SetRegister(r.w.Time(), r.p.tell()) })
 	})
 }
 
@@ -152,7 +152,7 @@ func (r *register) do(o cluster.Order, done func(error)) {
 	switch o.Kind {
 	case cluster.OrderReset:
 		r.p.soon(func() {
-			r.w.trace("%s forgets its register", r.p.name)
+			r.w.Trace("%s forgets its register", r.p.name)
 			r.forget()
 			r.changed()
 			done(nil)
@@ -169,11 +169,11 @@ func (r *register) do(o cluster.Order, done func(error)) {
 		}
 		c, err := cluster.ParseCommand(cluster.AppendCommand(nil, o.Command))
 		if err != nil {
-			r.w.fail("%s: a command does not survive its own bytes: %v", r.p.name, err)
+			r.w.Fail("%s: a command does not survive its own bytes: %v", r.p.name, err)
 		}
 		propose := func() { r.propose(c, decided, done) }
-		if r.w.now < r.slow {
-			r.w.after(r.w.between(500*time.Millisecond, 3*time.Second), func() { r.p.do(propose) })
+		if r.w.Now < r.slow {
+			r.w.After(r.w.Between(500*time.Millisecond, 3*time.Second), func() { r.p.do(propose) })
 			return
 		}
 		r.p.soon(propose)
@@ -319,7 +319,7 @@ func (r *register) compact() {
 // hurry shortens the wait for a leader that is dead for certain.
 func (r *register) hurry() {
 	if r.lead == nil {
-		r.hasty = r.w.now + 2*time.Second
+		r.hasty = r.w.Now + 2*time.Second
 		r.leader = ""
 		r.rest()
 	}

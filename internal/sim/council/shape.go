@@ -25,15 +25,15 @@ type shape struct {
 }
 
 func drawShape(w *World) shape {
-	r := w.rnd
+	r := w.Rand
 	pick := func(v ...int) int { return v[r.IntN(len(v))] }
 	s := shape{
 		shards: pick(2, 3, 3, 4, 5), routers: pick(1, 1, 2, 3),
 		partitions:    pick(5, 8, 13),
 		disk:          r.IntN(3) == 0,
 		badFounding:   r.IntN(4) == 0,
-		delay:         w.between(50*time.Microsecond, 5*time.Millisecond),
-		jitter:        w.between(50*time.Microsecond, 20*time.Millisecond),
+		delay:         w.Between(50*time.Microsecond, 5*time.Millisecond),
+		jitter:        w.Between(50*time.Microsecond, 20*time.Millisecond),
 		overtake:      []float64{0, 0.1, 0.5}[r.IntN(3)],
 		dropped:       []float64{0, 0, 0.02}[r.IntN(3)],
 		sluggish:      []float64{0, 0.01, 0.1}[r.IntN(3)],

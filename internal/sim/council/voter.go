@@ -110,12 +110,12 @@ func (r *register) transmit(to *process, m message) {
 		switch {
 		case from.host.passes(to.host):
 			to.do(func() { to.register.receive(from, m) })
-		case tries < 12 && w.chance(0.8):
+		case tries < 12 && w.Chance(0.8):
 			tries++
-			w.after(w.between(50*time.Millisecond, 400*time.Millisecond), arrive)
+			w.After(w.Between(50*time.Millisecond, 400*time.Millisecond), arrive)
 		}
 	}
-	w.after(w.flight(), arrive)
+	w.After(w.flight(), arrive)
 }
 
 // receive lets in who belongs to the same founding. A register without a log begins that of the
@@ -151,7 +151,7 @@ func (r *register) tick() {
 	case m.founding == (proto.Founding{}):
 	case r.lead != nil:
 		r.reign()
-	case r.w.now < r.deadline:
+	case r.w.Now < r.deadline:
 	case !r.votes(m.name):
 		r.leader = ""
 	case r.poll != nil && r.poll.trial && r.won():
@@ -171,10 +171,10 @@ func (r *register) votes(name proto.NodeName) bool {
 // rest draws when the next election is due.
 func (r *register) rest() {
 	d := electionTimeout
-	if r.w.now < r.hasty {
+	if r.w.Now < r.hasty {
 		d = hastyTimeout
 	}
-	r.deadline = r.w.now + d + time.Duration(r.w.rnd.Int64N(int64(d)))
+	r.deadline = r.w.Now + d + time.Duration(r.w.Rand.Int64N(int64(d)))
 }
 
 func (r *register) follow(leader proto.NodeName) {
@@ -185,7 +185,7 @@ func (r *register) follow(leader proto.NodeName) {
 // stepDown ends a lead: whoever waits for an entry will not be told by us.
 func (r *register) stepDown(leader proto.NodeName) {
 	if l := r.lead; l != nil {
-		r.w.trace("%s leads no more, term %d", r.p.name, r.memory.term)
+		r.w.Trace("%s leads no more, term %d", r.p.name, r.memory.term)
 		r.lead = nil
 		for _, x := range l.waiting {
 			x.done(errLost)
@@ -288,7 +288,7 @@ func (r *register) takeLead() {
 	r.poll, r.leader = nil, m.name
 	r.lead = &lead{began: m.last() + 1, followers: make(map[proto.NodeName]*follower)}
 	r.w.report.Leaders++
-	r.w.trace("%s leads, term %d, behind %d", r.p.name, m.term, m.last())
+	r.w.Trace("%s leads, term %d, behind %d", r.p.name, m.term, m.last())
 	r.w.ledger.leads(r.p, m)
 	r.append(&entry{term: m.term, by: r.p.name}, func(error) {})
 }
@@ -310,7 +310,7 @@ func (r *register) answer(index uint64, e *entry, err error) {
 	x := r.lead.waiting[0]
 	r.lead.waiting = r.lead.waiting[1:]
 	if x.entry != e {
-		r.w.fail("%s: another entry at index %d than it appended as the leader", r.p.name, index)
+		r.w.Fail("%s: another entry at index %d than it appended as the leader", r.p.name, index)
 	}
 	x.done(err)
 }
@@ -321,7 +321,7 @@ func (r *register) reign() {
 	servers, _ := r.memory.servers()
 	heard, voters := 0, votersOf(servers)
 	for _, name := range voters {
-		if f := r.follower(name); name == r.memory.name || r.w.now-f.heard < leaseTimeout {
+		if f := r.follower(name); name == r.memory.name || r.w.Now-f.heard < leaseTimeout {
 			heard++
 		}
 	}
@@ -329,12 +329,12 @@ func (r *register) reign() {
 		r.stepDown("")
 		return
 	}
-	if l.transferTo != "" && r.w.now >= l.transferBy {
+	if l.transferTo != "" && r.w.Now >= l.transferBy {
 		done := l.transfer
 		l.transferTo, l.transfer = "", nil
 		done(errNobody)
 	}
-	if r.w.now-l.beatAt >= heartbeatEvery {
+	if r.w.Now-l.beatAt >= heartbeatEvery {
 		r.broadcast()
 	}
 }
@@ -342,14 +342,14 @@ func (r *register) reign() {
 func (r *register) follower(name proto.NodeName) *follower {
 	f := r.lead.followers[name]
 	if f == nil {
-		f = &follower{next: r.memory.last() + 1, heard: r.w.now}
+		f = &follower{next: r.memory.last() + 1, heard: r.w.Now}
 		r.lead.followers[name] = f
 	}
 	return f
 }
 
 func (r *register) broadcast() {
-	r.lead.beatAt = r.w.now
+	r.lead.beatAt = r.w.Now
 	servers, _ := r.memory.servers()
 	for _, s := range servers {
 		if s.Name != r.memory.name {
@@ -381,7 +381,7 @@ func (r *register) onAppend(from *process, a *message) {
 	}
 	r.raise(a.term)
 	if r.lead != nil {
-		r.w.fail("%s and %s lead in term %d", m.name, a.from, m.term)
+		r.w.Fail("%s and %s lead in term %d", m.name, a.from, m.term)
 	}
 	if r.leader != a.from {
 		r.changed()
@@ -417,7 +417,7 @@ func (r *register) store(index uint64, entries []*entry) {
 				continue
 			}
 			if at <= r.commit {
-				r.w.fail("%s: entry %d of term %d was committed and is to be replaced by one of term %d", m.name, at, m.at(at).term, e.term)
+				r.w.Fail("%s: entry %d of term %d was committed and is to be replaced by one of term %d", m.name, at, m.at(at).term, e.term)
 			}
 			m.log = slices.Clone(m.log[:at-m.base.index-1])
 		}
@@ -445,7 +445,7 @@ func (r *register) onAppended(a *message) {
 		return
 	}
 	f := r.follower(a.from)
-	f.heard = r.w.now
+	f.heard = r.w.Now
 	if !a.ok {
 		f.next = min(f.next, a.index+1)
 		f.next = max(f.next, 1)
@@ -496,7 +496,7 @@ func (r *register) transfer(to proto.NodeName, done func(error)) {
 		done(cluster.ErrRefused)
 		return
 	}
-	r.lead.transferTo, r.lead.transfer, r.lead.transferBy = to, done, r.w.now+electionTimeout
+	r.lead.transferTo, r.lead.transfer, r.lead.transferBy = to, done, r.w.Now+electionTimeout
 	r.yield()
 }
 

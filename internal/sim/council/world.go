@@ -1,16 +1,11 @@
 package council
 
 import (
-	"container/heap"
-	"fmt"
-	"hash"
-	"hash/fnv"
 	"io"
-	"math/rand/v2"
-	"runtime/debug"
 	"time"
 
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/timeline"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -53,25 +48,16 @@ type Report struct {
 	Violation error    // nil: every promise was kept; else the first that was broken
 }
 
-// violation is a broken promise on its way out of a run.
-type violation struct{ error }
-
 // World is one run.
 type World struct {
+	*timeline.Timeline
 	opt   Options
-	rnd   *rand.Rand
 	shape shape
-
-	now    time.Duration // since the run began
-	events queue
-	order  uint64        // of the next event
-	calm   bool          // faults are over
-	end    time.Duration // of the trouble
+	calm  bool          // faults are over
+	end   time.Duration // of the trouble
 
 	recovered time.Duration // when an operator last asked for it
 
-	hash   hash.Hash64
-	line   []byte
 	report Report
 
 	hosts     []*host
@@ -82,27 +68,13 @@ type World struct {
 	ledger    *ledger
 }
 
-// began is the time of the cores' clocks when a run begins.
-var began = time.Unix(1_700_000_000, 0)
-
 // Run plays one seed to its end, or to the first broken promise.
-func Run(o Options) (r Report) {
-	w := &World{opt: o, rnd: rand.New(rand.NewPCG(o.Seed, 0x636f756e63696c)), hash: fnv.New64a(), byName: make(map[proto.NodeName]*process)}
+func Run(o Options) Report {
+	w := &World{Timeline: timeline.New(o.Seed, 0x636f756e63696c, o.Transcript), opt: o, byName: make(map[proto.NodeName]*process)}
 	w.ledger = newLedger(w)
-	defer func() {
-		if v := recover(); v != nil {
-			err, ok := v.(violation)
-			if !ok {
-				err = violation{fmt.Errorf("panic: %v\n%s", v, debug.Stack())}
-			}
-			w.trace("violation: %v", err.error)
-			w.report.Violation = err.error
-		}
-		w.report.Seed, w.report.Hash, w.report.Virtual = o.Seed, w.hash.Sum64(), w.now
-		r = w.report
-	}()
-	w.play()
-	return
+	w.report.Violation = w.Play(w.play)
+	w.report.Seed, w.report.Hash, w.report.Events, w.report.Virtual = o.Seed, w.Hash(), w.Events, w.Now
+	return w.report
 }
 
 // The lengths of a run's phases.
@@ -115,119 +87,38 @@ const (
 // play is the course of every run: a founding, faults, then peace.
 func (w *World) play() {
 	w.shape = drawShape(w)
-	w.trace("seed %d: %+v", w.opt.Seed, w.shape)
+	w.Trace("seed %d: %+v", w.opt.Seed, w.shape)
 	w.build()
 	if !w.shape.badFounding {
 		w.settle(foundingTime)
 	}
-	w.end = w.now + w.shape.trouble
+	w.end = w.Now + w.shape.trouble
 	w.plague()
-	w.run(w.end)
+	w.Run(w.end)
 	w.heal()
-	since := w.now
+	since := w.Now
 	w.settle(settlingTime)
-	w.report.Settling = w.now - since
+	w.report.Settling = w.Now - since
 	if w.report.Torn {
 		return
 	}
-	w.run(w.now + resting)
+	w.Run(w.Now + resting)
 	if why := w.unsettled(); why != "" {
-		w.fail("it did not stay settled: %s", why)
+		w.Fail("it did not stay settled: %s", why)
 	}
 }
 
 // settle lets time pass until all is well; that must be within a time.
 func (w *World) settle(within time.Duration) {
-	for end := w.now + within; ; {
-		w.run(w.now + 250*time.Millisecond)
+	for end := w.Now + within; ; {
+		w.Run(w.Now + 250*time.Millisecond)
 		why := w.unsettled()
 		switch {
 		case why == "" || w.report.Torn:
-			w.trace("settled")
+			w.Trace("settled")
 			return
-		case w.now >= end:
-			w.fail("not settled after %v: %s", within, why)
+		case w.Now >= end:
+			w.Fail("not settled after %v: %s", within, why)
 		}
 	}
-}
-
-// after has f happen later.
-func (w *World) after(d time.Duration, f func()) {
-	heap.Push(&w.events, event{at: w.now + max(d, 0), order: w.order, do: f})
-	w.order++
-}
-
-// run lets time pass up to a moment.
-func (w *World) run(until time.Duration) {
-	for len(w.events) > 0 && w.events[0].at <= until {
-		e := heap.Pop(&w.events).(event)
-		w.now = e.at
-		w.report.Events++
-		e.do()
-	}
-	w.now = until
-}
-
-// time is now as the cores take it.
-func (w *World) time() time.Time { return began.Add(w.now) }
-
-// trace writes a line of the transcript.
-func (w *World) trace(format string, args ...any) {
-	w.line = fmt.Appendf(w.line[:0], "%11.6f ", w.now.Seconds())
-	w.line = append(fmt.Appendf(w.line, format, args...), '\n')
-	w.hash.Write(w.line)
-	if w.opt.Transcript != nil {
-		w.opt.Transcript.Write(w.line)
-	}
-}
-
-// fail ends the run: a promise is broken.
-func (w *World) fail(format string, args ...any) {
-	panic(violation{fmt.Errorf(format, args...)})
-}
-
-// chance is true with probability p.
-func (w *World) chance(p float64) bool { return w.rnd.Float64() < p }
-
-// between draws a duration, short ones as likely as long ones: it is even in
-// the logarithm.
-func (w *World) between(from, to time.Duration) time.Duration {
-	d := from
-	for d < to && w.rnd.IntN(4) > 0 {
-		d *= 2
-	}
-	d = min(d, to)
-	return from + time.Duration(w.rnd.Int64N(int64(d-from)+1))
-}
-
-// one draws an element, or the zero value of none.
-func one[T any](w *World, list []T) (x T) {
-	if len(list) > 0 {
-		x = list[w.rnd.IntN(len(list))]
-	}
-	return x
-}
-
-// event is something that will happen.
-type event struct {
-	at    time.Duration
-	order uint64
-	do    func()
-}
-
-// queue is a heap by time, then by the order in which events were made.
-type queue []event
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	(*q)[last] = event{}
-	*q = (*q)[:last]
-	return e
 }
