@@ -37,8 +37,8 @@ council: ## SEEDS seeded histories of voters, splits and deaths
 hardening: ## rows of the hardening table that take time; prints figures
 	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m
 
-figures: ## faults of the register, as often as its promises say; prints times
-	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader' -count 1 -figures -parallel 1 -v -timeout 20m
+figures: ## faults of shards and of the register, as often as the promises say; prints times
+	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader|TestShard|TestDrainAndJoin' -count 1 -figures -parallel 1 -v -timeout 40m
 	$(GO) test ./internal/node -run TestThirty -count 1 -figures -v
 	$(GO) test ./cluster/register -run '^$$' -bench . -benchtime 20x
 

@@ -52,6 +52,10 @@ type line struct {
 	when   time.Time
 }
 
+func (l line) String() string {
+	return strings.TrimSpace(fmt.Sprintf("%s.%d %s", l.epoch, l.offset, l.suffix))
+}
+
 // ending is how a conn ended.
 type ending struct {
 	code   ws.StatusCode // 0 without a close frame

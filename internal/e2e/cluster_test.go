@@ -33,7 +33,12 @@ type cluster struct {
 	expect int
 	data   string // where nodes keep their votes; if empty, nowhere
 	nodes  map[string]*node
-	astray bool // after a death, partitions stay where they are though the ring wants them elsewhere
+
+	shardFlags, routerFlags []string // of every one that is started
+
+	// moves is how many partitions move at a time. By default, more than a cluster with traffic should
+	// have: then the thousands of empty ones that there are here cost a second and not ten.
+	moves int
 }
 
 // node is a process with its addresses.
@@ -50,7 +55,7 @@ type node struct {
 func newCluster(t *testing.T, shards int, ids ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, name: "e2e-" + strings.ToLower(rand.Text()[:8]), key: newKey(), token: secret(rand.Text()),
-		ports: map[string]int{}, expect: shards, nodes: map[string]*node{}}
+		ports: map[string]int{}, expect: shards, nodes: map[string]*node{}, moves: 1024}
 	var seeds []string
 	for _, id := range ids {
 		c.ports[id] = freePorts(t, 2, 0, 1)
@@ -109,14 +114,17 @@ func portFree(port int) bool {
 func (c *cluster) args(id string, more ...string) []string {
 	args := []string{"--id", id, "--cluster", c.name, "--admin", "127.0.0.1:0",
 		"--gossip", fmt.Sprintf("127.0.0.1:%d", c.ports[id]), "--link", fmt.Sprintf("127.0.0.1:%d", c.ports[id]+1),
-		"--join", c.seeds, "--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json"}
+		"--join", c.seeds, "--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json",
+		"--max-moves", strconv.Itoa(c.moves)}
 	if c.data != "" {
 		args = append(args, "--data-dir", filepath.Join(c.data, id))
 	}
 	if isRouter(id) {
 		args = append(args, "--listen", "127.0.0.1:0")
+		args = append(args, c.routerFlags...)
 	} else {
 		args = append(args, "--bootstrap-expect", strconv.Itoa(c.expect))
+		args = append(args, c.shardFlags...)
 	}
 	return append(args, more...)
 }
@@ -182,6 +190,7 @@ type ring struct {
 	Cluster     string
 	Instance    string
 	Settled     bool
+	SingleCopy  int `json:"single_copy"`
 	Voters      []string
 	Leader      string
 	Fingerprint string
@@ -194,20 +203,25 @@ type ring struct {
 type ringNode struct {
 	ID, Incarnation, Role, State string
 	Addresses                    struct{ Admin string }
-	Owned                        int
+	Owned, Following             int
 }
 
 type ringRow struct {
 	Partition     int
 	Owner, Wanted string
+	Followers     []string
 	Term          uint64
+}
+
+func (r ringRow) equal(o ringRow) bool {
+	return r.Partition == o.Partition && r.Owner == o.Owner && r.Wanted == o.Wanted && r.Term == o.Term && slices.Equal(r.Followers, o.Followers)
 }
 
 // agrees says whether two nodes say the same of the cluster. Runs that are dead do not count: who came
 // later never heard of them.
 func (r *ring) agrees(o *ring) bool {
 	return r.Instance == o.Instance && r.Version == o.Version && r.Fingerprint == o.Fingerprint && r.Leader == o.Leader &&
-		slices.Equal(r.Voters, o.Voters) && slices.Equal(r.Table, o.Table) && slices.Equal(r.alive(), o.alive())
+		slices.Equal(r.Voters, o.Voters) && slices.EqualFunc(r.Table, o.Table, ringRow.equal) && slices.Equal(r.alive(), o.alive())
 }
 
 // generation is how often the cluster was founded anew.
@@ -286,18 +300,27 @@ func (n *node) says(reason string) bool {
 // partitions is how many there are.
 const partitions = 4093
 
-// whole says whether the ring has that many nodes, all alive, and an owner for every partition: the
-// wanted one, unless some may be astray.
-func (r *ring) whole(nodes int, astray bool) bool {
+// whole says whether the ring has that many nodes, all alive, and every partition is where it should be.
+func (r *ring) whole(nodes int) bool {
 	if len(r.Table) != partitions || len(r.alive()) != nodes || r.Fingerprint == "" || !r.Settled {
 		return false
 	}
 	for _, row := range r.Table {
-		if row.Owner == "" || row.Owner != row.Wanted && !astray {
+		if row.Owner == "" || row.Owner != row.Wanted {
 			return false
 		}
 	}
 	return true
+}
+
+// astray counts the partitions that are not where the ring wants them.
+func (r *ring) astray() (n int) {
+	for _, row := range r.Table {
+		if row.Owner != row.Wanted {
+			n++
+		}
+	}
+	return n
 }
 
 func (r *ring) alive() (list []string) {
@@ -321,14 +344,20 @@ func (c *cluster) waitOneRing(within time.Duration) (r ring) {
 	}()
 	running := c.running()
 	eventually(c.t, "one ring", within, func() bool {
+		for _, n := range running { // the rows cost a node some milliseconds: they are asked for in the end
+			if got, err := n.summary(); err != nil || !got.Settled || len(got.alive()) != len(running) {
+				why = fmt.Sprintf("%s: alive %v, settled %v, single copies %d, version %d, %v", n.id, got.alive(), got.Settled, got.SingleCopy, got.Version, err)
+				return false
+			}
+		}
 		for i, n := range running {
 			got, err := n.ring()
 			switch {
 			case err != nil:
 				why = n.id + ": " + err.Error()
 				return false
-			case !got.whole(len(running), c.astray):
-				why = fmt.Sprintf("%s: alive %v, settled %v, version %d, %d rows", n.id, got.alive(), got.Settled, got.Version, len(got.Table))
+			case !got.whole(len(running)):
+				why = fmt.Sprintf("%s: settled %v, %d of %d rows are not where they should be, version %d", n.id, got.Settled, got.astray(), len(got.Table), got.Version)
 				return false
 			case i > 0 && !got.agrees(&r):
 				why = fmt.Sprintf("%s (version %d, leader %q, voters %v) differs from %s (version %d, leader %q, voters %v)",
@@ -363,10 +392,17 @@ func (n *node) owner(t *testing.T, room string) string {
 
 // roomDocument is what we read of /v1/room.
 type roomDocument struct {
-	Owner  string
-	Epoch  string
-	Offset uint64
-	Kept   int
+	Partition int
+	Owner     string
+	Followers []string
+	Epoch     string
+	Offset    uint64
+	Kept      int
+}
+
+// copies are the shards that have the room.
+func (d *roomDocument) copies() []string {
+	return slices.Sorted(slices.Values(append([]string{d.Owner}, d.Followers...)))
 }
 
 func (n *node) room(t *testing.T, room string) (doc roomDocument) {

@@ -83,33 +83,30 @@ func TestSecondSignal(t *testing.T) {
 	m.waitEnd(5 * time.Second)
 }
 
-// TestShardDrains ends a shard politely: sockets stay, and its rooms are served by the other.
+// TestShardDrains ends one of two shards politely under load: its rooms move, and nobody notices. Then
+// it ends the other one, which has nobody to hand over to: it says what is lost.
 func TestShardDrains(t *testing.T) {
 	t.Parallel()
 	c := newCluster(t, 2, "s1", "s2", "r1")
 	c.startAll("s1", "s2", "r1")
-	var members []*client
-	for i := range 20 {
-		m := dial(t, c.nodes["r1"].listen, fmt.Sprint("room", i))
-		m.echo("before", 10*time.Second)
-		members = append(members, m)
-	}
+	r1 := c.nodes["r1"]
+	l := newLoad(t, 20, 2, r1)
+	l.run(40 * time.Millisecond)
+	l.waitAfter(time.Now(), 10*time.Second)
 	began := time.Now()
 	c.nodes["s1"].signal(syscall.SIGTERM)
-	if code := c.nodes["s1"].exit(t, 10*time.Second); code != 0 {
+	if code := c.nodes["s1"].exit(t, 20*time.Second); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
-	ended := time.Since(began)
-	resets := 0
-	for _, m := range members {
-		m.echo("after", 10*time.Second)
-		resets += len(m.positions()) - 1
-		if m.ending() != nil {
-			t.Errorf("a socket closed: %s", m.ending())
-		}
+	t.Logf("shard ended after %s", millis(time.Since(began)))
+	l.waitAfter(time.Now(), 10*time.Second)
+	l.check()
+
+	c.nodes["s2"].signal(syscall.SIGTERM)
+	if code := c.nodes["s2"].exit(t, 20*time.Second); code != 0 {
+		t.Errorf("exit code %d of the last shard", code)
 	}
-	t.Logf("shard ended after %.0f ms; %d of %d rooms moved; all answered after %.0f ms", float64(ended.Milliseconds()), resets, len(members), float64(time.Since(began).Milliseconds()))
-	if resets == 0 || resets == len(members) {
-		t.Error("one of two shards had all rooms or none")
+	if lines := complaints(t, c.nodes["s2"]); !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "rooms are lost") }) {
+		t.Errorf("the last shard says %q, want what is lost", lines)
 	}
 }

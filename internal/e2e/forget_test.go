@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestForget has an operator say that a silent shard is dead. Its rooms begin anew elsewhere; when it
-// wakes it is fenced, and gets nothing back.
+// TestForget has an operator say that a silent shard is dead, which has the only copy of its rooms. They
+// begin anew elsewhere; when it wakes it is fenced.
 func TestForget(t *testing.T) {
 	t.Parallel()
 	forget(t, 0)
@@ -22,6 +22,7 @@ func TestForget(t *testing.T) {
 func forget(t *testing.T, sleep time.Duration) {
 	const rooms, pace = 12, 40 * time.Millisecond
 	c := newCluster(t, 2, "s1", "s2", "r1", "r2")
+	c.shardFlags = []string{"--followers", "0"}
 	c.startAll("s1", "s2", "r1", "r2")
 	before := c.waitVoters(3)
 	silent := c.nodes[before.richest(before.Leader)]
@@ -62,9 +63,6 @@ func forget(t *testing.T, sleep time.Duration) {
 	after := c.waitVoters(3)
 	t.Logf("it woke: one ring again after %s", millis(time.Since(woke)))
 	checkTerms(t, &kept, &after)
-	if after.owned(silent.id) > 0 {
-		t.Errorf("it got %d partitions back", after.owned(silent.id))
-	}
 	l.waitAfter(time.Now(), 10*time.Second)
 	l.finish()
 	l.waitLast(10 * time.Second)
@@ -73,6 +71,7 @@ func forget(t *testing.T, sleep time.Duration) {
 			m.checkResets(t, map[bool]int{true: 1}[lost[r]])
 		}
 	}
+	// What moved back to it afterwards was handed over: nobody heard of that.
 	if missing, conflicts := l.compareMembers(began); missing > 0 || conflicts > 0 {
 		t.Errorf("%d messages after the freeze were not heard by somebody, in %d places members heard different ones", missing, conflicts)
 	}

@@ -34,11 +34,13 @@ func testUnseenShard(t *testing.T) {
 // testForgottenShard wakes it when an operator said 30 s ago that it is dead.
 func testForgottenShard(t *testing.T) { forget(t, 30*time.Second) }
 
-// freeze stops a shard under load until all others see what is named, then wakes it. Nobody can know
-// that it is dead: its rooms wait for it, and go on as if nothing had been.
+// freeze stops a shard under load until all others see what is named, then wakes it. It has the only
+// copy of its rooms and nobody can know that it is dead: they wait for it, and go on as if nothing had
+// been.
 func freeze(t *testing.T, what string, seen func(*ring) bool) {
 	const rooms, pace = 20, 40 * time.Millisecond
 	c := newCluster(t, 2, "s1", "s2", "r1", "r2")
+	c.shardFlags = []string{"--followers", "0"}
 	c.startAll("s1", "s2", "r1", "r2")
 	before := c.waitVoters(3)
 	l := newLoad(t, rooms, 4, c.nodes["r1"], c.nodes["r2"])

@@ -17,7 +17,7 @@ import (
 
 var (
 	hardening = flag.Bool("hardening", false, "run the rows of the hardening table that take time")
-	figures   = flag.Bool("figures", false, "repeat faults of the register as often as its promises say")
+	figures   = flag.Bool("figures", false, "repeat faults as often as the promises say")
 	idle      = flag.Bool("idle", false, "open 76,000 conns")
 	seed      = flag.Uint64("seed", 0, "of what is random in the tests; 0 takes a new one")
 )

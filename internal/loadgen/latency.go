@@ -36,12 +36,7 @@ func middleOf(bucket int) int64 {
 
 func (l *latencies) add(d int64) {
 	l.counts[bucketOf(d)].Add(1)
-	for {
-		most := l.max.Load()
-		if d <= most || l.max.CompareAndSwap(most, d) {
-			return
-		}
-	}
+	raise(&l.max, d)
 }
 
 // quantiles returns, for each q (ascending, 0 to 1), the duration that a share q did not exceed.

@@ -8,7 +8,8 @@
 // It is not a proof: a message is missed only if a member that stayed connected never got it.
 //
 // Read loadgen.go (what is asked and answered), run.go (the phases), room.go (who publishes when),
-// member.go (a connection), track.go (what a member has seen), stamp.go and latency.go.
+// member.go (a connection), track.go (what a member has seen), stamp.go, latency.go and pause.go (what
+// an event in the middle of a run cost each room).
 package loadgen
 
 import (
@@ -59,6 +60,9 @@ type Config struct {
 
 	// TLS is used for wss://. If nil, the system's roots.
 	TLS *tls.Config
+
+	// Pauses is told how long each room's messages take, warm-up included. If nil, nobody asks.
+	Pauses *Pauses
 
 	// Progress is called once a second, from the goroutine that called Run. If nil, nobody is told.
 	Progress func(Progress)
@@ -144,6 +148,8 @@ func (c Config) withDefaults() (Config, error) {
 		return c, fmt.Errorf("message size %d: want %d to %d", c.Size, MinSize, maxFrame)
 	case c.Publishers > 1<<16-1 || c.Rooms > maxTrackers/c.Members || c.Rooms*c.Members*max(c.Publishers, 1) > maxTrackers:
 		return c, errors.New("too many members and publishers for one generator")
+	case c.Pauses != nil && len(c.Pauses.rooms) != c.Rooms:
+		return c, fmt.Errorf("pauses of %d rooms, and there are %d", len(c.Pauses.rooms), c.Rooms)
 	}
 	for _, u := range c.URLs {
 		if !strings.HasPrefix(u, "ws://") && !strings.HasPrefix(u, "wss://") {

@@ -241,6 +241,51 @@ func TestIdleCountsConnsThatEnd(t *testing.T) {
 	}
 }
 
+// TestPauses has the server hold back one room for a while.
+func TestPauses(t *testing.T) {
+	const held = 150 * time.Millisecond
+	var once sync.Once
+	cfg := small(serve(t, func(_ *served, _, n int, m []byte) [][]byte {
+		if n == 5 {
+			once.Do(func() { <-time.After(held) }) // the server's lock is held: all rooms wait
+		}
+		return [][]byte{m}
+	}))
+	cfg.Rate, cfg.For, cfg.Pauses = 2000, time.Hour, NewPauses(cfg.Rooms)
+	ctx, cancel := context.WithCancel(t.Context())
+	began := time.Now()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := Run(ctx, cfg)
+		ended <- err
+	}()
+	heardSince := func(when time.Time) {
+		for cfg.Pauses.HeardSince(when) < cfg.Rooms {
+			select {
+			case <-time.After(time.Millisecond):
+			case err := <-ended:
+				t.Fatalf("the run ended early: %v", err)
+			}
+		}
+	}
+	heardSince(began.Add(held))
+	if lap := cfg.Pauses.Lap(); len(lap) != cfg.Rooms || lap[0] < held*3/4 || lap[cfg.Rooms-1] > 20*held {
+		t.Errorf("pauses %v, want three of %v or a little less", lap, held)
+	}
+	heardSince(time.Now())
+	if lap := cfg.Pauses.Lap(); len(lap) != cfg.Rooms || lap[0] > held/2 {
+		t.Errorf("pauses %v of the lap after it", lap)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	cfg.Pauses.Lap()
+	if lap := cfg.Pauses.Lap(); len(lap) != 0 || cfg.Pauses.HeardSince(time.Now()) != 0 {
+		t.Errorf("pauses %v after the run", lap)
+	}
+}
+
 func TestRunEndsWithItsContext(t *testing.T) {
 	cfg := small(serve(t, honest))
 	cfg.For = time.Hour
@@ -263,6 +308,7 @@ func TestConfigIsChecked(t *testing.T) {
 		"too many":       func(c *Config) { c.Rooms, c.Members, c.Publishers = 10_000, 1000, 1000 },
 		"negative":       func(c *Config) { c.Rate = -1 },
 		"negative times": func(c *Config) { c.For = -1 },
+		"pauses":         func(c *Config) { c.Pauses = NewPauses(3) },
 	} {
 		cfg := ok
 		change(&cfg)

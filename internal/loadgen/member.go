@@ -173,6 +173,9 @@ func (m *member) deliver(payload []byte, now int64) bool {
 		return false
 	}
 	m.seen = (m.seen ^ (uint64(s.pub)<<32 | uint64(s.seq))) * 0x9e3779b97f4a7c15
+	if p := m.run.cfg.Pauses; p != nil {
+		p.rooms[m.room.id].add(m.run.began.UnixNano()+s.at, now-s.at)
+	}
 	if s.at >= m.run.measureFrom.Load() && s.at < m.run.measureTo.Load() {
 		m.run.latency[m.room.id%len(m.run.latency)].add(now - s.at)
 	}
