@@ -28,6 +28,10 @@ const (
 	// retryAfter is the wait after an order that failed.
 	retryAfter = 200 * time.Millisecond
 
+	// moveApart is between two commands about moves alone. A room that is handed over waits for one of
+	// them, so it is part of the pause that its publishers see.
+	moveApart = 20 * time.Millisecond
+
 	// caughtUp is how many raft entries a learner may lack to be given its vote.
 	caughtUp = 64
 )
@@ -49,15 +53,17 @@ func (e *AmbiguousError) Error() string {
 
 // lead is what a coordinator is busy with.
 type lead struct {
-	since   time.Time // when this node began to lead
-	change  pending
-	voters  pending
-	forgets []proto.NodeName // to be written into the Table
-	ring    *Ring            // of the shards in reach when that was last needed
-	looked  time.Time        // when the Table was last looked through
-	due     bool             // something happened since then
-	hurry   bool             // a command can be made of what came: the Table should be looked through as soon as none is under way
-	asked   int              // how many of forgets are in the command under way
+	since    time.Time // when this node began to lead
+	change   pending
+	voters   pending
+	forgets  []proto.NodeName // to be written into the Table
+	ring     *Ring            // of the shards in reach when that was last needed
+	looked   time.Time        // when the Table was last looked through
+	due      bool             // something happened since then
+	paced    bool             // the next command waits for the time to come
+	hurry    bool             // a command can be made of what came: the Table should be looked through as soon as none is under way
+	proposed time.Time        // when the last command was given
+	asked    int              // how many of forgets are in the command under way
 
 	failover failover
 	wishes   wishes
@@ -107,12 +113,39 @@ func (k *Keeper) coordinate(now time.Time) {
 		k.lead.due, k.lead.looked = false, now
 		k.watchShards(now)
 	}
-	if (due || k.lead.hurry) && k.lead.change.free(now) {
+	if (due || k.lead.hurry) && k.lead.change.free(now) && !k.dawdles(now) {
 		k.propose(now)
 	}
 	if due && k.lead.voters.free(now) {
 		k.chooseVoters(now)
 	}
+}
+
+// dawdles reports whether the next command should wait a little, because it can be about moves alone. Every
+// Table costs every node some milliseconds: what moves gather in the meantime travels in one, and who is
+// served in between does not have to wait for the processors.
+func (k *Keeper) dawdles(now time.Time) bool {
+	k.lead.paced = now.Sub(k.lead.proposed) < moveApart && !k.urgent(now)
+	k.lead.hurry = k.lead.hurry || k.lead.paced
+	return k.lead.paced
+}
+
+// urgent reports whether something that the Table names is lost, or has no owner, or an operator waits.
+func (k *Keeper) urgent(now time.Time) bool {
+	if len(k.lead.forgets) > 0 {
+		return true
+	}
+	for name := range k.table.named {
+		if name == "" || k.verdict(now, name) != plan.Lives || k.missed(name) {
+			return true
+		}
+	}
+	for _, list := range k.lead.wishes {
+		if slices.ContainsFunc(list, func(x wish) bool { return x.Kind != proto.WishAdd && x.Kind != proto.WishReady }) {
+			return true
+		}
+	}
+	return false
 }
 
 // propose decides on one command: what begins anew, who succeeds whom, what owners wish, what is moved.
@@ -130,7 +163,7 @@ func (k *Keeper) propose(now time.Time) {
 	if c.Empty() {
 		return
 	}
-	k.lead.asked = len(c.Forget)
+	k.lead.asked, k.lead.proposed = len(c.Forget), now
 	k.lead.change = pending{k.order(Order{Kind: OrderPropose, Command: c}), now.Add(orderPatience)}
 }
 

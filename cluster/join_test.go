@@ -19,6 +19,7 @@ type fair struct {
 	commits  time.Duration // an order takes that long
 	learns   time.Duration // from a move's begin, or its next state, to the wish
 	events   []fairEvent
+	wake     time.Time // when the Keeper wants to be called; zero for no time of its own
 	seen     map[proto.Partition]plan.Move
 	commands int
 	changes  int
@@ -72,6 +73,7 @@ func (f *fair) keep(do func()) {
 
 func (f *fair) carryOut() {
 	f.k.Take()
+	f.wake = f.k.Wake(f.now)
 	if job, ok := f.k.Job(); ok {
 		placed := job.remembered()
 		f.after(50*time.Millisecond, func() { f.keep(func() { f.k.Placed(f.now, placed) }) })
@@ -146,7 +148,7 @@ func (f *fair) settle() time.Duration {
 			}
 			e.do()
 		}
-		if f.now.Sub(began)%(100*time.Millisecond) == 0 {
+		if wake := f.wake; f.now.Sub(began)%tickEvery == 0 || !wake.IsZero() && !f.now.Before(wake) {
 			f.keep(func() { f.k.Tick(f.now) })
 		}
 		if f.now.Sub(began) > quietFor+time.Second && len(f.events) == 0 && len(f.reg.Table.Moves) == 0 && Settled(f.k.View(), f.k.Ring(), f.k.Table()) {

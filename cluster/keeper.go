@@ -424,7 +424,11 @@ func (k *Keeper) Wake(now time.Time) time.Time {
 	if k.reg.Term == 0 {
 		return time.Time{}
 	}
-	return k.lead.failover.wake(now)
+	at := k.lead.failover.wake(now)
+	if next := k.lead.proposed.Add(moveApart); k.lead.paced && next.After(now) && (at.IsZero() || next.Before(at)) {
+		return next
+	}
+	return at
 }
 
 // Tick does what is due. It is called at least every 100 ms.

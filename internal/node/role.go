@@ -219,15 +219,32 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 // no order: a cluster that moves things has hundreds of Tables, each a few rows apart.
 func news(before, now *cluster.Table) iter.Seq[proto.Partition] {
 	return func(yield func(proto.Partition) bool) {
+		var rows []cluster.Row
+		var was []plan.Move
+		if before != nil {
+			rows, was = before.Rows(), before.Moves
+		}
+		is := now.Moves
 		for i := range now.Rows() {
 			p := proto.Partition(i)
-			if before == nil || !now.Row(p).Equal(before.Row(p)) || now.Move(p) != before.Move(p) {
+			var from, to plan.Move
+			from, was = first(was, p)
+			to, is = first(is, p)
+			if before == nil || from != to || !now.Rows()[i].Equal(rows[i]) {
 				if !yield(p) {
 					return
 				}
 			}
 		}
 	}
+}
+
+// first takes the partition's move off the front of a list that is sorted by partition.
+func first(moves []plan.Move, p proto.Partition) (plan.Move, []plan.Move) {
+	if len(moves) > 0 && moves[0].Partition == p {
+		return moves[0], moves[1:]
+	}
+	return plan.Move{}, moves
 }
 
 func (s *shardRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error) {
