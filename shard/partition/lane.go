@@ -73,8 +73,9 @@ const (
 	resendAge = time.Second
 	// freezeAge is how long a hand-off may hold publishes.
 	freezeAge = 2 * time.Second
-	// tellAge: what is committed is told to followers without entries after it.
-	tellAge = 40 * time.Millisecond
+	// tellAge: what is committed is told to followers without entries after it. They
+	// need not know sooner, and a busy partition tells with its next entries.
+	tellAge = 400 * time.Millisecond
 	// maxProbe is where the first frame to a copy ends, in each term and link and
 	// of each lesson: nothing follows until it was answered. Whom the Table has not
 	// told the term yet holds that frame, and it may be one of a thousand.

@@ -51,7 +51,7 @@ func TestLearnerBecomesAFollower(t *testing.T) {
 	d.both(Row{Owner: self, Followers: names(stranger), Term: 2, Since: 1})
 	d.wishing("then", "")
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 	if s := d.f.Stats(); s.Following != 1 || s.Learned != 2 {
 		t.Errorf("%+v", s)
@@ -107,7 +107,7 @@ func TestLessonWhileRoomsChange(t *testing.T) {
 			}
 		}
 		d.flow()
-		d.ticks(300 * time.Millisecond)
+		d.ticks(2 * tellAge)
 		d.equal()
 		if s := d.l.Stats(); s.Forgotten == 0 || s.Taught != 1 {
 			t.Errorf("size %d: %+v", size, s)
@@ -324,7 +324,7 @@ func TestLearnerWhoseTableIsLate(t *testing.T) {
 	}
 	d.f.SetTable(0, row, d.now)
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 	d.wishing("in the end", "t2 add s2")
 }
@@ -407,7 +407,7 @@ func TestRoutersComeDuringALesson(t *testing.T) {
 			}
 		}
 		d.flow()
-		d.ticks(100 * time.Millisecond)
+		d.ticks(2 * tellAge)
 		d.equal()
 		if s := d.f.Stats(); s.Learned != 1 || s.Corrupt != 0 {
 			t.Errorf("size %d: %+v", size, s)
@@ -431,7 +431,7 @@ func TestNumbersAreNotGivenOutTwice(t *testing.T) {
 		t.Errorf("the next router is number %d", n)
 	}
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 }
 

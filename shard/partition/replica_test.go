@@ -111,7 +111,7 @@ func TestFollowerHasWhatTheOwnerHas(t *testing.T) {
 	d.say(r, "other", "x")
 	d.flow()
 	d.want("acks", d.control(r), "ack 6 t1 4:too_big")
-	d.ticks(200 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 	d.l.Down(r)
 	d.l.RouterGone(r.Name())
@@ -373,7 +373,7 @@ func TestOneFrameUntilItIsHeard(t *testing.T) {
 	}
 	d.f.SetTable(0, row, d.now)
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 }
 
@@ -384,7 +384,7 @@ func TestTailIsCut(t *testing.T) {
 	r := d.up("r1")
 	d.say(r, "lobby", "a")
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.say(r, "lobby", "lost", "too")
 	d.attach(r, "never")
 	row := Row{Owner: stranger, Followers: names(self), Term: 2, Since: 1}
@@ -399,7 +399,7 @@ func TestTailIsCut(t *testing.T) {
 	}
 	d.flow()
 	g.want("then", g.control(r2), "ack 2 t2")
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 	if s := d.l.Stats(); s.Cut != 3 || s.Corrupt != 0 {
 		t.Errorf("%+v", s)
@@ -472,7 +472,7 @@ func TestHandOff(t *testing.T) {
 	d.publish(r, pub(3, 3, "lobby", "c"))
 	d.want("told", d.control(r), "moved t2")
 	d.flow()
-	d.ticks(100 * time.Millisecond)
+	d.ticks(2 * tellAge)
 	d.equal()
 }
 
