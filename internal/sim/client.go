@@ -215,13 +215,17 @@ func (k *conn) read() {
 	w.After(w.Between(20*time.Microsecond, time.Millisecond), k.ready)
 }
 
-// ready: the socket takes more.
+// ready: the socket takes more. The router hears of it when it runs, and the
+// client of the router's death when it dies.
 func (k *conn) ready() {
-	if !k.lane.isAlive() {
+	switch r := k.lane.router; {
+	case !r.alive:
 		k.lost()
-		return
+	case r.frozen:
+		k.client.w.After(50*time.Millisecond, k.ready)
+	default:
+		k.writable()
 	}
-	k.lane.router.do(k.writable)
 }
 
 // writable is what the router's loop does when a socket takes more.

@@ -31,7 +31,7 @@ const (
 	faultVerdict               // gossip calls a living node dead
 	faultDrain                 // a shard drains, and comes back
 	faultMove                  // something happens to those who have to do with a move
-	faultThaw                  // the wishes of an owner that has frozen a partition do not arrive
+	faultThaw                  // a partition is frozen, and there is no leader for a while
 	faultPledge                // a follower promises a term, and the leader that asked for it loses its lead
 	faultDeaf                  // a node's lanes hear nothing of the Table
 	faultForget                // an operator calls a shard dead, which is
@@ -208,16 +208,12 @@ func (w *World) spring(at *func(proto.Partition), p proto.Partition) {
 	}
 }
 
-// delayReady keeps what the owner of a partition says from arriving at the leader,
-// for longer than a hand-off may take.
-func (w *World) delayReady(p proto.Partition) {
-	if owner, _ := w.keepers(p); owner != nil {
-		for _, h := range w.hosts {
-			if h.role == proto.RoleRouter || w.leader() == h.now {
-				w.cut(owner.host, h, w.Between(silence, 2*silence))
-			}
-		}
-		w.depose()
+// delayReady leaves the owner of a frozen partition without a leader, for longer
+// than a hand-off may take.
+func (w *World) delayReady(proto.Partition) {
+	if r := w.registers[len(w.registers)-1]; r.leader != nil {
+		r.depose(errLost)
+		r.electAt = w.Now + w.Between(2*time.Second, 4*time.Second)
 	}
 }
 
