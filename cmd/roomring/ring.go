@@ -31,6 +31,9 @@ type ringDocument struct {
 		Owner  string `json:"owner"`
 		Wanted string `json:"wanted"`
 	} `json:"table"`
+	Moves []struct {
+		Partition int `json:"partition"`
+	} `json:"moves"`
 }
 
 type ringNode struct {
@@ -69,14 +72,14 @@ func printRing(w io.Writer, ring *ringDocument) error {
 		return cmp.Or(strings.Compare(b.Role, a.Role), strings.Compare(a.ID, b.ID), strings.Compare(a.Incarnation, b.Incarnation)) // shards first
 	})
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tROLE\tSTATE\tOWNED\tZONE\tLINK\tGOSSIP\tADMIN\tCLIENTS")
+	fmt.Fprintln(t, "NODE\tROLE\tSTATE\tOWNS\tFOLLOWS\tZONE\tLINK\tGOSSIP\tADMIN\tCLIENTS")
 	for _, n := range ring.Nodes {
-		owned := dash("")
+		owns, follows := dash(""), dash("")
 		if n.Role == "shard" {
-			owned = fmt.Sprint(n.Owned)
+			owns, follows = fmt.Sprint(n.Owned), fmt.Sprint(n.Following)
 		}
 		a := n.Addresses
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", dash(n.ID), dash(n.Role), dash(n.State), owned, dash(n.Zone),
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", dash(n.ID), dash(n.Role), dash(n.State), owns, follows, dash(n.Zone),
 			dash(a["link"]), dash(a["gossip"]), dash(a["admin"]), dash(a["listen"]))
 	}
 	if err := t.Flush(); err != nil {
@@ -116,6 +119,12 @@ func summary(ring *ringDocument) string {
 	owned := fmt.Sprintf("%d of %d partitions owned", len(ring.Table)-unowned, len(ring.Table))
 	if astray > 0 {
 		owned += fmt.Sprintf(", %d not where the ring wants them", astray)
+	}
+	if ring.SingleCopy > 0 {
+		owned += fmt.Sprintf(", %d in one copy only", ring.SingleCopy)
+	}
+	if len(ring.Moves) > 0 {
+		owned += ", " + plural(len(ring.Moves), "move") + " under way"
 	}
 	parts = append(parts, owned)
 	if ring.Settled {
