@@ -15,6 +15,11 @@ const (
 	// that moment nothing of the owner reaches it. What is published until the
 	// Table names it is not there, and then the owner dies (rule R4).
 	DirectedLearner Directed = iota + 1
+
+	// DirectedFence: the leader, a router, loses sight of an owner and of another
+	// router, which go on as before with the follower, and hear nothing of the
+	// Table. The follower becomes the owner (rule R2).
+	DirectedFence
 )
 
 // direct sets the stage for a schedule and begins it.
@@ -22,6 +27,8 @@ func (w *World) direct() {
 	switch w.opt.Directed {
 	case DirectedLearner:
 		w.directLearner()
+	case DirectedFence:
+		w.directFence()
 	default:
 		w.Fail("schedule %d is unknown", w.opt.Directed)
 	}
@@ -29,7 +36,7 @@ func (w *World) direct() {
 
 // directed is a small cluster in which nothing happens by itself.
 func (s *shape) directed() {
-	s.shards, s.late, s.routers, s.partitions, s.clients = 2, 0, 1, 1, 4
+	s.shards, s.late, s.routers, s.partitions, s.clients = 2, 0, 2, 1, 6
 	s.zones, s.shardLanes, s.routerLanes, s.followers, s.minCopies, s.snapshotRate = 1, 1, 1, 1, 1, -1
 	s.tight, s.narrow, s.bulky, s.maxMessage, s.credit, s.socket = false, false, false, 160, 64<<10, 16<<10
 	s.delay, s.jitter, s.overtake, s.talk = 5*time.Millisecond, time.Millisecond, 0, 20*time.Millisecond
@@ -73,5 +80,19 @@ func (w *World) directLearner() {
 				return len(with) > 0 && (committed() > before || w.Now >= end)
 			}, func() { w.kill(owner, true) })
 		})
+	})
+}
+
+func (w *World) directFence() {
+	w.when(func() bool {
+		l := w.leader()
+		if l != nil && l.host.role == proto.RoleShard {
+			w.depose()
+			return false
+		}
+		return l != nil && w.Now > 2*time.Second
+	}, func() {
+		owner, _ := w.keepers(0)
+		w.blind(owner, 4*time.Second)
 	})
 }

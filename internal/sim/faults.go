@@ -33,6 +33,7 @@ const (
 	faultMove                  // something happens to those who have to do with a move
 	faultThaw                  // a partition is frozen, and there is no leader for a while
 	faultPledge                // a follower promises a term, and the leader that asked for it loses its lead
+	faultBlind                 // the leader does not hear the owner of a partition, which hears nothing of the Table
 	faultDeaf                  // a node's lanes hear nothing of the Table
 	faultForget                // an operator calls a shard dead, which is
 	faultSlow                  // a client does not read
@@ -43,7 +44,7 @@ const (
 func (f fault) String() string {
 	return [...]string{
 		"reset", "stall", "cut", "isolate", "split", "minority", "freeze", "shard", "power", "owner", "copies", "apart",
-		"router", "leader", "depose", "verdict", "drain", "move", "thaw", "pledge", "deaf", "forget", "slow", "leave",
+		"router", "leader", "depose", "verdict", "drain", "move", "thaw", "pledge", "blind", "deaf", "forget", "slow", "leave",
 	}[f]
 }
 
@@ -137,6 +138,8 @@ func (w *World) strike() {
 			w.ambush.promised = w.breakPledge
 			w.split([]*host{l.host}, []*host{owner.host}, silence+time.Second)
 		}
+	case faultBlind:
+		w.blind(owner, long)
 	case faultDeaf:
 		n.deaf = w.Now + w.Between(100*time.Millisecond, 3*time.Second)
 	case faultForget:
@@ -192,6 +195,22 @@ func (w *World) hinder() {
 	case 5:
 		w.depose()
 	}
+}
+
+// blind cuts the leader off from the owner of a partition and from a router, which
+// know the old Table for a while. The follower hears them all.
+func (w *World) blind(owner *node, d time.Duration) {
+	l, r := w.leader(), w.livingRouter()
+	if l == nil || owner == nil || l == owner {
+		return
+	}
+	apart := []*host{owner.host}
+	owner.deaf = w.Now + d + time.Second
+	if r != nil && r != l {
+		apart = append(apart, r.host)
+		r.deaf = owner.deaf
+	}
+	w.split([]*host{l.host}, apart, d)
 }
 
 // ambush is what happens once as soon as something else does; nil is nothing.
@@ -330,6 +349,9 @@ func (w *World) estrange(owner *node, followers []*node) {
 		w.cut(owner.host, f.host, d)
 		if w.Chance(0.5) {
 			w.cut(f.host, owner.host, d)
+		}
+		if w.Chance(0.7) { // they notice before the coordinator has a reason to act
+			w.snapBetween(owner.host, f.host, cluster.EndBroken)
 		}
 	}
 	w.after(w.Between(10*time.Millisecond, d), func() { w.kill(owner, w.Chance(0.7)) })

@@ -23,12 +23,19 @@ type ledger struct {
 	rows      map[rowKey]plan.Row       // that were ever committed; only looked up
 	wishes    map[rowKey]uint8          // by the row that they would change: kinds, as bits
 	asked     map[rowKey]proto.NodeName // who was wished to be added; the last one
+	promised  map[pledge]proto.Term     // only looked up
 	forgotten map[proto.NodeName]bool   // by an operator
 }
 
 type rowKey struct {
 	part proto.Partition
 	term proto.Term
+}
+
+// pledge is whose promise it is, and about what.
+type pledge struct {
+	node proto.NodeName
+	part proto.Partition
 }
 
 // epoch is one life of a room's log.
@@ -87,7 +94,7 @@ type publication struct {
 func newLedger(w *World) *ledger {
 	return &ledger{
 		w: w, byEpoch: map[proto.Epoch]*epoch{}, messages: map[string]*publication{},
-		lives: map[rowKey]*life{}, rows: map[rowKey]plan.Row{}, forgotten: map[proto.NodeName]bool{},
+		lives: map[rowKey]*life{}, rows: map[rowKey]plan.Row{}, forgotten: map[proto.NodeName]bool{}, promised: map[pledge]proto.Term{},
 		wishes: map[rowKey]uint8{}, asked: map[rowKey]proto.NodeName{},
 	}
 }

@@ -221,6 +221,9 @@ func (f *flow) send(class int, b []byte) {
 		if t := f.end.link.talk; t != nil {
 			t.said(f.end, typ, b[proto.HeaderSize:size])
 		}
+		if typ == proto.FrameStored {
+			f.end.node.w.ledger.stored(f.end.node, b[proto.HeaderSize:size])
+		}
 		f.dispatch(class, b[:size:size])
 		b = b[size:]
 	}

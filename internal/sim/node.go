@@ -265,6 +265,7 @@ func (n *node) promise(from proto.NodeName, body []byte) {
 		n.soon(func() {
 			answers := l.promise(part)
 			n.w.Trace("%s promises %s: %v", n.name, from, answers)
+			n.w.ledger.pledged(n, answers)
 			n.w.spring(&n.w.ambush.promised, answers[0].Partition)
 			n.send(from, proto.AppendPromised(nil, answers))
 		})

@@ -174,6 +174,24 @@ func (g *ledger) wished(n *node, x *proto.Wish) {
 	}
 }
 
+// pledged notes what a node promises.
+func (g *ledger) pledged(n *node, answers []proto.Promise) {
+	for _, x := range answers {
+		if key := (pledge{n.name, x.Partition}); x.Status == proto.Promised {
+			g.promised[key] = max(g.promised[key], x.Term)
+		}
+	}
+}
+
+// stored: rule R2. Who has promised a term stores nothing below it any more. A
+// directed schedule shows what comes of it if he does.
+func (g *ledger) stored(n *node, body []byte) {
+	x, err := proto.ParseStored(body)
+	if promised := g.promised[pledge{n.name, x.Partition}]; err == nil && x.Term < promised && g.w.opt.Directed == 0 {
+		g.w.Fail("%s has stored entries of partition %d in term %d, though it promised %d", n.name, x.Partition, x.Term, promised)
+	}
+}
+
 func showRow(r *partition.Row) string {
 	s := fmt.Sprintf("%s's with %v, term %d", r.Owner, r.Followers, r.Term)
 	if r.Learner != "" {
