@@ -32,6 +32,10 @@ type lane struct {
 	filled  bool                    // data frames were filled in this turn
 }
 
+// snapshotRate bounds what a shard sends of rooms to those that learn them, in
+// bytes per second: the rest of a network of 1 Gbit/s is for those who talk.
+const snapshotRate = 64 << 20
+
 func newLane(cfg *Config, n int) (*lane, error) {
 	lanes := int64(cfg.Lanes)
 	l := &lane{
@@ -44,7 +48,7 @@ func newLane(cfg *Config, n int) (*lane, error) {
 			Self: cfg.Self, Lane: n, Lanes: cfg.Lanes, Partitions: cfg.Partitions,
 			HistoryMessages: cfg.HistoryMessages, HistoryBytes: cfg.HistoryBytes, HistoryAge: cfg.HistoryAge,
 			WindowBytes: cfg.WindowBytes, MaxMessage: cfg.MaxMessage,
-			MinCopies: cfg.MinCopies, SnapshotRate: cfg.SnapshotRate / lanes,
+			MinCopies: cfg.MinCopies, SnapshotRate: snapshotRate / lanes,
 			Total: cfg.MemoryLimit / 2 / lanes, WindowTotal: cfg.MemoryLimit / 8 / lanes,
 		}),
 	}
@@ -193,6 +197,15 @@ func (l *lane) linked(name proto.NodeName) bool {
 		}
 	}
 	return false
+}
+
+func (l *lane) rooms(of []proto.Partition) (n int) {
+	for _, p := range of {
+		if int(p)%l.cfg.Lanes == l.number {
+			n += l.core.RoomsOf(p)
+		}
+	}
+	return n
 }
 
 // ask runs f on the loop and waits for it.

@@ -66,10 +66,6 @@ type Config struct {
 	// to be acknowledged and delivered. If zero, 1.
 	MinCopies int
 
-	// SnapshotRate bounds what this shard sends of rooms to those that learn
-	// them, in bytes per second. If zero, 64 MiB.
-	SnapshotRate int64
-
 	// Wish is called with what this shard's partitions want of the coordinator,
 	// on the lanes' loops. If nil, nothing is wished.
 	Wish func([]proto.Wish)
@@ -99,9 +95,6 @@ func (c *Config) setDefaults() {
 	}
 	if c.MemoryLimit == 0 {
 		c.MemoryLimit = 1 << 30
-	}
-	if c.SnapshotRate == 0 {
-		c.SnapshotRate = 64 << 20
 	}
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
@@ -189,6 +182,19 @@ func (s *Shard) Room(ctx context.Context, name string) (partition.Info, bool, er
 		return partition.Info{}, false, err // the lane may be writing info yet
 	}
 	return info, found, nil
+}
+
+// Rooms is how many rooms this shard has of the partitions, copies of others'
+// included.
+func (s *Shard) Rooms(ctx context.Context, of []proto.Partition) (rooms int, err error) {
+	for _, l := range s.lanes {
+		n := 0
+		if err := l.ask(ctx, func() { n = l.rooms(of) }); err != nil {
+			return 0, err // the lane may be counting yet
+		}
+		rooms += n
+	}
+	return rooms, nil
 }
 
 // Stats is one lane's counters.

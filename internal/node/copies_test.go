@@ -8,6 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/internal/node"
@@ -326,5 +330,42 @@ func TestSplitWithCopies(t *testing.T) {
 		w.unsplit(few, most)
 		w.settle(30 * time.Second)
 		tr.stop()
+	})
+}
+
+// A cluster that cannot make copies does not keep its shards unready for ever; and what leaves with such a
+// shard is counted: its own rooms, not those that others have too.
+func TestCopiesThatCannotBeMade(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		core, said := observer.New(zap.WarnLevel)
+		w.log = []zap.Option{zap.WrapCore(func(c zapcore.Core) zapcore.Core { return zapcore.NewTee(c, core) })}
+		w.config = func(c *node.Config) { c.Followers, c.MaxMoves, c.DrainTime = 1, -1, time.Second }
+		w.cluster(2, 2)
+		w.settle(20 * time.Second)
+		for i := range 20 {
+			w.join("r1", fmt.Sprint("room=", i)).say("x")
+		}
+		w.kill("s2")
+		w.waitFor("s1 owns all", 10*time.Second, func() bool { return w.owns("r1", w.running["s1"].Name()) == partitions })
+		w.running["s2"].again()
+		w.agree(10 * time.Second)
+		w.readyBut("s2", admin.ReasonCopies)
+		time.Sleep(4*time.Minute + 30*time.Second)
+		w.readyBut("s2", admin.ReasonCopies)
+		time.Sleep(time.Minute)
+		w.readyBut("s2")
+		if n := said.FilterMessageSnippet("copies are still missing").Len(); n != 1 {
+			t.Errorf("it was said %d times", n)
+		}
+		s := w.running["s1"]
+		s.late = true
+		close(s.drain)
+		<-s.ended
+		if s.err == nil || !strings.Contains(s.err.Error(), "still owns 32 partitions") {
+			t.Errorf("run = %v", s.err)
+		}
+		if lost := said.FilterMessageSnippet("rooms are lost").FilterField(zap.Int("rooms", 20)); lost.Len() != 1 {
+			t.Errorf("it said %v", said.FilterMessageSnippet("lost").All())
+		}
 	})
 }

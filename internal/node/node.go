@@ -93,7 +93,7 @@ type Node struct {
 	registry *prometheus.Registry
 
 	lacking atomic.Pointer[time.Time] // since when partitions that this shard could follow lack copies; nil: none does
-	warned  bool                      // of that; owned by watch
+	patient atomic.Bool               // it still counts as unready for that
 }
 
 // Addresses are where an open node listens.

@@ -46,8 +46,12 @@ func (s *source) safety() []string {
 	if !votersWhole(s.cluster.View(), s.cluster.Table()) {
 		reasons = append(reasons, admin.ReasonVoters)
 	}
-	if since := s.lacking.Load(); since != nil && time.Since(*since) < copiesPatience {
-		reasons = append(reasons, admin.ReasonCopies)
+	if since := s.lacking.Load(); since != nil {
+		if took := time.Since(*since); took < copiesPatience {
+			reasons = append(reasons, admin.ReasonCopies)
+		} else if s.patient.Swap(false) {
+			s.log.Warn("copies are still missing; this node counts as ready all the same", zap.Duration("for", took))
+		}
 	}
 	return reasons
 }
@@ -58,16 +62,13 @@ const copiesPatience = 5 * time.Minute
 
 // watchCopies notes since when partitions that this shard could follow lack a copy.
 func (n *Node) watchCopies(v *cluster.View, t *cluster.Table) {
-	since := n.lacking.Load()
 	switch lacking := t != nil && copiesLacking(n.name, v, t); {
 	case !lacking:
 		n.lacking.Store(nil)
-	case since == nil:
+	case n.lacking.Load() == nil:
 		now := time.Now()
+		n.patient.Store(true)
 		n.lacking.Store(&now)
-	case time.Since(*since) >= copiesPatience && !n.warned:
-		n.warned = true
-		n.log.Warn("copies are still missing; this node counts as ready all the same", zap.Duration("for", time.Since(*since)))
 	}
 }
 

@@ -131,11 +131,11 @@ func (s *shardRole) sayLost() (owned, following int) {
 	if t == nil {
 		return 0, 0
 	}
-	alone := 0
-	for _, row := range t.Rows() {
+	var alone []proto.Partition
+	for p, row := range t.Rows() {
 		switch {
 		case row.Owner == s.node.name && len(row.Followers) == 0:
-			alone++
+			alone = append(alone, proto.Partition(p))
 			fallthrough
 		case row.Owner == s.node.name:
 			owned++
@@ -143,21 +143,11 @@ func (s *shardRole) sayLost() (owned, following int) {
 			following++
 		}
 	}
-	if alone == 0 {
-		return owned, following
-	}
 	short, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	lanes, err := s.Stats(short)
-	if err != nil {
-		return owned, following // the end has overtaken us: there is nobody left to ask
-	}
-	rooms := 0
-	for i := range lanes {
-		rooms += lanes[i].Core.Rooms
-	}
-	if rooms > 0 {
-		s.node.log.Warn("rooms are lost: this node has the only copy of them", zap.Int("rooms", rooms), zap.Int("partitions", alone))
+	// If the end has overtaken us, there is nobody left to ask, and nothing that could be counted.
+	if rooms, err := s.Rooms(short, alone); err == nil && rooms > 0 {
+		s.node.log.Warn("rooms are lost: this node has the only copy of them", zap.Int("rooms", rooms), zap.Int("partitions", len(alone)))
 	}
 	return owned, following
 }
@@ -215,8 +205,8 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 	s.SetTable(rows)
 }
 
-// news are the partitions whose row or move is another one than in the Table before, which may be nil, in
-// no order: a cluster that moves things has hundreds of Tables, each a few rows apart.
+// news are the partitions whose row or move is another one than in the Table before, which may be nil: a
+// cluster that moves things has hundreds of Tables, each a few rows apart.
 func news(before, now *cluster.Table) iter.Seq[proto.Partition] {
 	return func(yield func(proto.Partition) bool) {
 		var rows []cluster.Row

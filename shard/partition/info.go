@@ -45,6 +45,15 @@ func (l *Lane) Room(name string) (Info, bool) {
 	return i, true
 }
 
+// RoomsOf is how many rooms there are of a partition, owned or copied.
+func (l *Lane) RoomsOf(number proto.Partition) int {
+	p := l.part(number)
+	if p == nil {
+		return 0
+	}
+	return p.rooms
+}
+
 func (rm *roomState) info() Info {
 	i := Info{
 		Room: rm.name, Partition: rm.part.number, Term: rm.part.row.Term,

@@ -48,7 +48,7 @@ func TestEverySettingArrives(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	noZeros(t, ShardConfig(h), "Self", "Lanes", "Partitions", "MaxMessage", "SnapshotRate", "Wish", "Control", "NeedTable", "Portable", "Logger")
+	noZeros(t, ShardConfig(h), "Self", "Lanes", "Partitions", "MaxMessage", "Wish", "Control", "NeedTable", "Portable", "Logger")
 }
 
 // noZeros wants every field but those that no flag sets.
