@@ -19,6 +19,7 @@ type bodyState uint8
 
 const (
 	chunkSize      bodyState = iota
+	chunkSpace               // between the size and an extension
 	chunkExtension           // up to the end of the size's line
 	chunkSizeEnd             // LF
 	chunkData
@@ -99,6 +100,8 @@ func (d *Body) frame(c byte) *HTTPError {
 	switch d.state {
 	case chunkSize:
 		return d.size(c)
+	case chunkSpace:
+		return d.behindSize(c)
 	case chunkExtension:
 		if c == '\r' {
 			d.state = chunkSizeEnd
@@ -153,14 +156,25 @@ func (d *Body) size(c byte) *HTTPError {
 		return nil
 	case d.digits == 0:
 		return errChunk
-	case c == '\r':
-		d.state = chunkSizeEnd
-		return nil
-	case c == ';', c == ' ', c == '\t':
-		d.state = chunkExtension
-		return nil
 	}
-	return errChunk
+	return d.behindSize(c)
+}
+
+// behindSize takes a byte behind a chunk's size: spaces, then an extension or
+// the end of the line. Anything else is refused: a proxy before us could have
+// read another size.
+func (d *Body) behindSize(c byte) *HTTPError {
+	switch c {
+	case '\r':
+		d.state = chunkSizeEnd
+	case ';':
+		d.state = chunkExtension
+	case ' ', '\t':
+		d.state = chunkSpace
+	default:
+		return errChunk
+	}
+	return nil
 }
 
 func (d *Body) expect(c, want byte, next bodyState) *HTTPError {
