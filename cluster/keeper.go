@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 	"time"
 
@@ -17,12 +16,8 @@ import (
 )
 
 const (
-	announceEvery = 500 * time.Millisecond // a lost delta is noticed within this
-	askAgainAfter = 500 * time.Millisecond // without an answer, another node is asked
-	askAtMost     = 4                      // times in a row; the next announcement starts over
-	askApart      = 50 * time.Millisecond  // between two asks on a lane's behalf
-	leaderQuiet   = 3 * time.Second        // after so long without a word from a leader there is none
-	twinGrace     = 5 * time.Second        // for two runs of one id before it is called a mistake
+	leaderQuiet   = 3 * time.Second // after so long without a word from a leader there is none
+	twinGrace     = 5 * time.Second // for two runs of one id before it is called a mistake
 	waitLogEvery  = 5 * time.Second
 	foundingQuiet = 500 * time.Millisecond
 )
@@ -155,13 +150,6 @@ type Keeper struct {
 type peer struct {
 	links int
 	said  Announcement // its last
-}
-
-// ask is the one outstanding question for a whole Table.
-type ask struct {
-	from  proto.NodeName // "" when there is none
-	at    time.Time
-	tries int
 }
 
 // leader is who last said that it leads the register.
@@ -407,17 +395,6 @@ func (k *Keeper) Frame(now time.Time, from proto.NodeName, typ proto.FrameType, 
 	return nil
 }
 
-// NeedTable is told that somebody uses a higher term for the partition than our Table has. It asks
-// for a newer one, at most one question at a time.
-func (k *Keeper) NeedTable(now time.Time, p proto.Partition, term proto.Term) {
-	if t := k.table; t != nil && (int(p) >= len(t.rows) || t.rows[p].Term >= term) {
-		return
-	}
-	if now.Sub(k.ask.at) >= askApart {
-		k.askFor(now, k.nextToAsk(now, ""))
-	}
-}
-
 // Wake returns when Tick should be called, though nothing may have happened until then; zero if it is
 // enough to call it as always.
 func (k *Keeper) Wake(now time.Time) time.Time {
@@ -447,15 +424,6 @@ func (k *Keeper) Tick(now time.Time) {
 		k.sendAll(k.Announce())
 		k.testify(now)
 	}
-}
-
-// Announce returns the Version frame that says what this node holds.
-func (k *Keeper) Announce() []byte {
-	a := Announcement{Instance: k.Instance(), Mark: k.table.Mark()}
-	if k.reg.Founding == k.Founding() {
-		a.Term, a.Applied = k.reg.Term, k.reg.Applied
-	}
-	return AppendVersion(nil, a)
 }
 
 // look makes the View anew from what membership, links and witnesses say.
@@ -514,62 +482,6 @@ func (k *Keeper) noteHolders(nodes []Node) {
 	}
 }
 
-// newer reports whether t is of this node's cluster and above what it holds.
-func (k *Keeper) newer(t *Table) bool {
-	if t == nil || len(t.rows) != k.cfg.Partitions {
-		return false
-	}
-	if own := k.Instance(); !own.IsZero() && own != t.Instance {
-		return false
-	}
-	return k.table == nil || t.Version > k.table.Version
-}
-
-// hold makes t this node's Table. The caller has seen to it that it is newer.
-func (k *Keeper) hold(now time.Time, t *Table) {
-	first := k.table == nil
-	k.table, k.frame = t, nil
-	if a := k.attempt; a != nil && a.order == 0 && (t.Instance != a.founding.Instance || t.Founding().Generation >= a.founding.Generation) {
-		k.attempt = nil // somebody else was quicker
-	}
-	maps.DeleteFunc(k.holders, func(voter proto.NodeName, _ Node) bool { return !slices.Contains(t.Voters, voter) })
-	k.deaths.forget(t)
-	if err := t.Settings.Check(); err != nil && (first || t.Settings != k.ring.settings) {
-		k.log.Error("partitions are placed in a way that this version does not know", zap.Error(err))
-	}
-	if first {
-		k.log.Info("table taken", zap.Stringer("instance", t.Instance), zap.Uint64("version", t.Version))
-	}
-	k.look(now)
-}
-
-// forsake forgets the register's past when a later founding has taken its place: its voters, this one
-// among them, were given up.
-func (k *Keeper) forsake() {
-	if k.table == nil || k.reg.Founding == (proto.Founding{}) || k.reg.Founding.Instance != k.table.Instance {
-		return
-	}
-	if was := k.reg.Founding.Generation; was < k.table.Founding().Generation {
-		k.log.Warn("the cluster was recovered without this node: its old register is dropped", zap.Uint32("generation", was))
-		k.dropRegister()
-	}
-}
-
-// dropRegister has this node's share in the register thrown away, once: until that is done, what the
-// register still says of it does not count.
-func (k *Keeper) dropRegister() {
-	k.dropped = k.reg.Founding
-	k.reg = Status{Voter: k.reg.Voter}
-	k.reset = k.order(Order{Kind: OrderReset})
-}
-
-func (k *Keeper) tableFrame() []byte {
-	if k.frame == nil {
-		k.frame = AppendTable(nil, k.table)
-	}
-	return k.frame
-}
-
 func (k *Keeper) send(to proto.NodeName, frame []byte) {
 	k.out = append(k.out, Send{To: to, Frame: frame})
 }
@@ -578,88 +490,6 @@ func (k *Keeper) sendAll(frame []byte) {
 	for _, to := range k.linked {
 		k.send(to, frame)
 	}
-}
-
-// push sends what changed since old to every linked node. Who lacks old asks for the whole.
-func (k *Keeper) push(old *Table) {
-	if len(k.linked) == 0 {
-		return
-	}
-	if old == nil || old.Instance != k.table.Instance {
-		k.sendAll(k.tableFrame())
-		return
-	}
-	delta := k.table.Since(old)
-	k.sendAll(AppendDelta(nil, &delta))
-}
-
-func (k *Keeper) onTable(now time.Time, from proto.NodeName, body []byte) error {
-	t, err := ParseTable(body)
-	if err != nil {
-		return err
-	}
-	if len(t.rows) != k.cfg.Partitions {
-		return fmt.Errorf("table of %d partitions, here are %d", len(t.rows), k.cfg.Partitions)
-	}
-	if from == k.ask.from {
-		k.ask.from = ""
-	}
-	k.take(now, t)
-	return nil
-}
-
-// take holds a Table that came over a link, if it is news. The leader's own register cannot be behind
-// another's copy, but for a recovery that went past it.
-func (k *Keeper) take(now time.Time, t *Table) {
-	if a := k.attempt; k.table == nil && a != nil && a.order != 0 {
-		return // our own is about to be there
-	}
-	if k.newer(t) {
-		k.hold(now, t)
-	}
-}
-
-func (k *Keeper) onDelta(now time.Time, from proto.NodeName, body []byte) error {
-	d, err := ParseDelta(body)
-	if err != nil {
-		return err
-	}
-	if t := k.table; t != nil {
-		if next, err := t.Apply(&d); err == nil {
-			k.take(now, next)
-			return nil
-		}
-	}
-	k.compare(now, from, d.Head.Instance, d.Head.Version)
-	return nil
-}
-
-func (k *Keeper) onTableGet(from proto.NodeName, body []byte) error {
-	if _, err := ParseTableGet(body); err != nil {
-		return err
-	}
-	if k.table != nil {
-		k.send(from, k.tableFrame())
-	}
-	return nil
-}
-
-func (k *Keeper) onVersion(now time.Time, from proto.NodeName, body []byte) error {
-	said, err := ParseVersion(body)
-	if err != nil {
-		return err
-	}
-	if p := k.peers[from]; p != nil {
-		was := p.said
-		p.said = said
-		k.lead.due = k.lead.due || was.Applied != said.Applied || was.Instance != said.Instance
-		if was.Instance != said.Instance {
-			k.look(now)
-		}
-	}
-	k.heardLeader(now, from, &said)
-	k.compare(now, from, said.Instance, said.Mark.Version)
-	return nil
 }
 
 // heardLeader notes who leads. Of two who say so, the one with the later term does.
@@ -672,55 +502,6 @@ func (k *Keeper) heardLeader(now time.Time, from proto.NodeName, said *Announcem
 	if newer >= 0 || now.Sub(k.leader.at) >= leaderQuiet {
 		k.leader = leader{node: from, generation: generation, term: said.Term, at: now}
 	}
-}
-
-// compare asks the node for its Table if it holds a later one.
-func (k *Keeper) compare(now time.Time, from proto.NodeName, instance proto.Instance, version uint64) {
-	own := k.Instance()
-	if version > k.table.Mark().Version && (own.IsZero() || own == instance) {
-		k.askFor(now, from)
-	}
-}
-
-// askFor sends a TableGet, unless a question is outstanding or there is nobody to ask.
-func (k *Keeper) askFor(now time.Time, from proto.NodeName) {
-	if from == "" || k.ask.from != "" && now.Sub(k.ask.at) < askAgainAfter {
-		return
-	}
-	if k.ask.from == "" {
-		k.ask.tries = 0
-	}
-	k.ask = ask{from: from, at: now, tries: k.ask.tries + 1}
-	k.send(from, AppendTableGet(nil, k.table.Mark().Version))
-}
-
-func (k *Keeper) askAgain(now time.Time) {
-	if k.ask.from == "" || now.Sub(k.ask.at) < askAgainAfter {
-		return
-	}
-	if k.ask.tries >= askAtMost {
-		k.ask.from = ""
-		return
-	}
-	k.askFor(now, k.nextToAsk(now, k.ask.from))
-}
-
-// nextToAsk returns a linked node of our cluster: the leader first, then, when it was asked already,
-// the others in turn.
-func (k *Keeper) nextToAsk(now time.Time, last proto.NodeName) proto.NodeName {
-	if l := k.Leader(now); last == "" && l != k.cfg.Self && k.peers[l] != nil {
-		return l
-	}
-	at, _ := slices.BinarySearchFunc(k.linked, last, func(n, last proto.NodeName) int {
-		return cmp.Or(cmp.Compare(n, last), -1) // the first one behind last
-	})
-	for i := range k.linked {
-		n := k.linked[(at+i)%len(k.linked)]
-		if said := &k.peers[n].said; said.Mark.Version > 0 && (k.Instance().IsZero() || said.Instance == k.Instance()) {
-			return n
-		}
-	}
-	return ""
 }
 
 // verdict is what is held of a node's life.
