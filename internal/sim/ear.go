@@ -192,21 +192,12 @@ func (a *ear) line(s string) {
 	case suffix == "" && a.lines == 0 && !k.opt.All && !k.opt.Resume:
 	case suffix == "gap" && pos.Epoch == was.Epoch && pos.Offset > was.Offset && (pos.Offset <= e.floor || w.shape.narrow):
 	case suffix == "reset" && a.lines == 0 && k.opt.Resume && pos.Epoch != was.Epoch && kept: // this router may know an older Table
-	case suffix == "reset" && a.lines == 0 && k.opt.Resume && pos.Offset < was.Offset && k.lane.outdated(k.client.room): // the owner of then did not have it yet
 	case suffix == "reset" && a.lines > 0 && e.later(a.epoch) && kept:
 	default:
 		a.fail("heard line number %d: %.40q after %v; tight %v, trimmed up to %d", a.lines+1, s, was, w.shape.tight, e.floor)
 	}
 	w.report.Told[map[string]told{"": toldWhole, "gap": toldGap, "reset": toldReset}[suffix]]++
 	a.epoch, a.at = e, pos.Offset
-}
-
-// outdated reports whether the lane's row of a room's partition is not the
-// Table's: it speaks with an owner that may be none any more.
-func (l *routerLane) outdated(room string) bool {
-	w := l.w()
-	p := w.shape.part(room)
-	return l.rows[p].Term < w.registers[len(w.registers)-1].last().table.Row(p).Term
 }
 
 func (a *ear) plain(op byte, p []byte) {

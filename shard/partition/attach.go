@@ -2,6 +2,7 @@ package partition
 
 import (
 	"math"
+	"slices"
 
 	"github.com/roomring/roomring/proto"
 )
@@ -15,6 +16,7 @@ type cursor struct {
 	peer *Peer
 	at   proto.Offset // all up to here was sent
 	upto proto.Offset // of a fetch: its end; live: no end
+	sure proto.Index  // of a fetch: it waits until all up to here is committed
 
 	later              *cursor // next of the room
 	peerPrev, peerNext *cursor // all of the peer
@@ -63,6 +65,7 @@ func (l *Lane) attach(p *part, r *Peer, body []byte) error {
 // attachRoom sets the peer's live cursor to where the router left off. The
 // Attached is due with it, and is sent before any Deliver.
 func (l *Lane) attachRoom(rm *roomState, r *Peer, e proto.Epoch, after proto.Offset) {
+	l.stats.Attaches++
 	c := rm.cursorOf(r)
 	if c == nil {
 		c = l.addCursor(rm, r)
@@ -124,8 +127,8 @@ func (l *Lane) leave(rm *roomState, r *Peer) {
 }
 
 // fetch begins a cursor over a part of the history. It waits for what is not
-// committed yet. One over nothing asks whether a place exists, and is answered at
-// once: the answer begins there, or where the room ends.
+// committed yet. One over nothing asks whether a place exists: the answer begins
+// there, or where the room ends.
 func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
 	x, err := proto.ParseFetch(body)
 	if err != nil {
@@ -135,6 +138,7 @@ func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
 	if err != nil {
 		return err
 	}
+	l.stats.Fetches++
 	if rm == nil || x.Epoch != rm.log.Epoch() {
 		return l.answer(r, answer{part: p, room: string(x.Room), fetch: true, epoch: x.Epoch, offset: x.Upto})
 	}
@@ -147,6 +151,9 @@ func (l *Lane) fetch(p *part, r *Peer, body []byte) error {
 	c.at = min(x.After, rm.head)
 	c.upto = max(c.at, min(x.Upto, rm.head))
 	l.recall(p, r)
+	if x.After > rm.head {
+		l.makeSure(c)
+	}
 	if !c.waits() {
 		l.ready(c)
 	}
@@ -190,7 +197,9 @@ func (r *Peer) countEarly(name []byte, count uint32) {
 }
 
 // waits reports whether a fetch is about what is not committed yet.
-func (c *cursor) waits() bool { return c.fetch && c.at < c.upto && c.upto > c.room.log.Head() }
+func (c *cursor) waits() bool {
+	return c.fetch && (c.at < c.upto && c.upto > c.room.log.Head() || c.sure > c.room.part.applied)
+}
 
 func (l *Lane) answer(r *Peer, a answer) error {
 	if len(r.answers) >= maxAnswers {
@@ -231,6 +240,10 @@ func (l *Lane) removeCursor(c *cursor) {
 	r, rm := c.peer, c.room
 	if c.fetch {
 		r.fetches--
+	}
+	if c.sure > 0 {
+		lead := &rm.part.lead
+		lead.unsure = slices.DeleteFunc(lead.unsure, func(o *cursor) bool { return o == c })
 	}
 	if c.peerPrev != nil {
 		c.peerPrev.peerNext = c.peerNext

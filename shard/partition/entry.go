@@ -66,6 +66,9 @@ func (l *Lane) commit(p *part) {
 	if err := l.applyTo(p, upto); err != nil {
 		panic(fmt.Sprintf("partition %d: apply %d: %v", p.number, p.applied+1, err))
 	}
+	if len(p.lead.unsure) > 0 {
+		l.answerSure(p)
+	}
 	l.retain(p)
 	l.tellLater(p)
 	for _, x := range p.lead.replicas {

@@ -131,6 +131,9 @@ func (l *Lane) letGo(p *part) {
 			l.note(h.peer, p, noteExpect)
 		}
 	}
+	if p.owned {
+		l.makeSureNow(p)
+	}
 }
 
 // dropHeld forgets what is held of a peer that is down.

@@ -114,6 +114,8 @@ type Stats struct {
 	Repeated      uint64 `help:"Publishes that were in the log already."`
 	Gaps          uint64 `help:"Times that a publisher was told what is expected."`
 	Delivered     uint64 `help:"Copies of messages sent to routers."`
+	Attaches      uint64 `help:"Rooms that routers attached to, again after a change of owner or link."`
+	Fetches       uint64 `help:"Times that a router asked for history, or whether a position exists."`
 	Fetched       uint64 `help:"Copies of messages sent as history."`
 	FellBehind    uint64 `help:"Times that a router fell behind what is kept."`
 	Fenced        uint64 `help:"Frames of an old term."`

@@ -233,6 +233,8 @@ type lead struct {
 	replicas []*replica
 	lately   uint64 // bytes appended, halved every Tick
 
+	unsure []*cursor // fetches of what the room does not have, see sure.go
+
 	full     bool // too much is appended and not committed
 	frozen   bool // nothing is sequenced any more: another will be the owner
 	thawed   bool // that took too long

@@ -60,18 +60,12 @@ func (g *log) size(after proto.Index) int { return int(g.end(g.last()) - g.end(a
 // grow makes space for an entry of n bytes.
 func (s *shelves) grow(g *log, n int) {
 	if cap(g.buf)-len(g.buf) < n {
-		live := g.buf[g.head-g.base:]
-		b := s.bytes.take(max(2*len(live), len(live)+n))
-		b = append(b, live...)
-		s.bytes.give(g.buf)
-		g.buf, g.base = b, g.head
+		g.buf = s.bytes.grow(g.buf, int(g.head-g.base), n)
+		g.base = g.head
 	}
 	if len(g.metas) == cap(g.metas) {
-		live := g.metas[g.skip:]
-		m := s.metas.take(2*len(live) + 1)
-		m = append(m, live...)
-		s.metas.give(g.metas)
-		g.metas, g.skip = m, 0
+		g.metas = s.metas.grow(g.metas, g.skip, 1)
+		g.skip = 0
 	}
 }
 
@@ -138,16 +132,18 @@ type shelves struct {
 	metas shelf[meta]
 }
 
-// newShelves makes shelves that hold some 10 MiB at most.
+// newShelves makes shelves that hold some 30 MiB at most. The smallest slices are
+// for a few entries: under load every partition has a log, and thousands of them
+// should fit into the cache of a processor. There are enough for all of a lane.
 func newShelves() shelves {
-	return shelves{bytes: shelf[byte]{least: 1 << 12, most: 4 << 20}, metas: shelf[meta]{least: 1 << 6, most: 1 << 15}}
+	return shelves{bytes: shelf[byte]{least: 512, most: 2 << 20}, metas: shelf[meta]{least: 8, most: 1 << 15}}
 }
 
 // shelf has slices that nobody uses, by their size: powers of two times least.
 type shelf[T any] struct {
 	least int // the smallest, in elements
 	most  int // so many elements of one size are kept, and one slice at least if it is not bigger
-	free  [16][][]T
+	free  [20][][]T
 }
 
 // take returns an empty slice for n elements or more.
@@ -163,6 +159,19 @@ func (s *shelf[T]) take(n int) []T {
 		return b
 	}
 	return make([]T, 0, s.least<<k)
+}
+
+// grow makes space for n elements behind those of b, of which the first skip are
+// not needed any more: by moving the others down, if that is enough and they are
+// no more than those, else with a longer slice.
+func (s *shelf[T]) grow(b []T, skip, n int) []T {
+	live := b[skip:]
+	if len(live) <= skip && len(live)+n <= cap(b) {
+		return b[:copy(b, live)]
+	}
+	longer := append(s.take(max(2*len(live), len(live)+n)), live...)
+	s.give(b)
+	return longer
 }
 
 // give takes a slice back that take made.

@@ -271,7 +271,7 @@ func TestPromotedOwnerCommitsItsList(t *testing.T) {
 
 // TestWaitingAboveTheCommit: a new owner that has to have its list stored again
 // lets routers wait that heard more already, and does not send them back. Who
-// fetches waits as well; who asks whether a place exists is told at once.
+// fetches waits as well; who asks whether a place exists that does is told at once.
 func TestWaitingAboveTheCommit(t *testing.T) {
 	d := newDuo(t, Config{})
 	r := d.up("r1")
@@ -288,12 +288,50 @@ func TestWaitingAboveTheCommit(t *testing.T) {
 	fetch.After, fetch.Upto = 2, 2
 	g.must(r, proto.AppendFetch(nil, &fetch))
 	g.want("a place that is not committed", g.data(r), "fetched lobby e1 after 2 last")
-	fetch.After, fetch.Upto = 9, 9
-	g.must(r, proto.AppendFetch(nil, &fetch))
-	g.want("a place that does not exist", g.data(r), "fetched lobby e1 after 2 last")
 	g.want("the follower", g.data(f), "append t2 behind 0/0 commit 0: met created message message of t1")
 	g.must(f, storedFrame(2, 4))
 	g.want("after", g.data(r), "attached lobby e1.2 first 1 whole", "fetched lobby e1 after 0 a#9 last")
+}
+
+// TestNoPlaceIsSaidByOwnersOnly: that a place does not exist, of which a client
+// knows, only an owner may say that still is one. It is if it can commit.
+func TestNoPlaceIsSaidByOwnersOnly(t *testing.T) {
+	d := newDuo(t, Config{})
+	r := d.up("r1")
+	d.say(r, "lobby", "a", "b")
+	d.flow()
+	ask := func(place proto.Offset) {
+		t.Helper()
+		d.must(r, proto.AppendFetch(nil, &proto.Fetch{Term: 1, Room: []byte("lobby"), Epoch: proto.MintEpoch(1), After: place, Upto: place}))
+	}
+	ask(9)
+	d.want("before it is stored", d.data(r))
+	d.flow()
+	d.want("after", d.data(r), "fetched lobby e1 after 2 last")
+
+	// While nothing is sequenced nothing is certain; afterwards one entry serves all.
+	d.both(Row{Owner: self, Followers: names(stranger), Term: 1, Since: 1, Learner: stranger, Freezing: true})
+	ask(9)
+	ask(7)
+	d.flow()
+	d.want("frozen", d.data(r))
+	d.both(Row{Owner: self, Followers: names(stranger), Term: 1, Since: 1})
+	d.flow()
+	d.want("thawed", d.data(r), "fetched lobby e1 after 2 last", "fetched lobby e1 after 2 last")
+	if i, _, _ := d.l.Digest(0); i != 6 { // met, created, a, b, and two
+		t.Errorf("%d entries", i)
+	}
+
+	// The follower fences: no answer in this term, and none of it in the next.
+	ask(9)
+	if d.f.Promise(0, 2, d.now) != proto.Promised {
+		t.Fatal("no promise")
+	}
+	d.flow()
+	d.want("fenced", d.data(r))
+	d.both(Row{Owner: stranger, Followers: names(self), Term: 2, Since: 1})
+	d.flow()
+	d.want("no owner any more", d.data(r))
 }
 
 // TestFetchThatWaitsHoldsUpNobody: the creation of its room is committed, what it
