@@ -176,6 +176,11 @@ func (k *Keeper) lose(now time.Time, name proto.NodeName, end LinkEnd) {
 	}
 }
 
+// gossips reports whether membership takes a node for alive.
+func (k *Keeper) gossips(name proto.NodeName) bool {
+	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.State == Alive && !n.Left })
+}
+
 // heardLeft reports whether membership says that the node left for good.
 func (k *Keeper) heardLeft(name proto.NodeName) bool {
 	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.Left })
@@ -197,6 +202,10 @@ func (k *Keeper) noteFate(now time.Time, name proto.NodeName, fate Fate) {
 	if fate == FateAlive {
 		delete(d.own, name)
 		delete(d.reports[name], k.cfg.Self)
+		if d.proved[name] == FateRefused {
+			delete(d.proved, name) // something answered in its name: a firewall, say
+			k.log.Warn("a node that was taken for dead answers", zap.String("node", string(name)))
+		}
 		if d.had(name) {
 			d.answers[name] = true
 		}
@@ -295,8 +304,10 @@ func (k *Keeper) Probes() []Probe {
 	only := k.onlyVoter()
 	add := func(name proto.NodeName, link string) {
 		known := k.deaths.proved[name]
-		if name == only && known == FateRefused {
-			known = FateUnknown // that a later run has taken its place would be of use
+		if known == FateRefused && (name == only || k.gossips(name)) {
+			// That a later run has taken its place would be of use; and who is heard of may live:
+			// without its answer nobody would link to it any more.
+			known = FateUnknown
 		}
 		if link != "" && known == FateUnknown && k.peers[name] == nil && name != k.cfg.Self {
 			list = append(list, Probe{name, link})

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -198,6 +199,31 @@ func TestHeardAgain(t *testing.T) {
 	d.witness(s2, Death{s3.Name, FateRefused})
 	if state := d.k.View().State(s3.Name); state != Suspect {
 		t.Errorf("after one new report it is %v", state)
+	}
+}
+
+// TestRefusedInItsName: a firewall that answers with resets for a living host looks like its death. When
+// it is gone the node answers, and all is well, though nobody linked to it meanwhile.
+func TestRefusedInItsName(t *testing.T) {
+	s1, s2, s3 := shard("s1", 1), shard("s2", 2), shard("s3", 3)
+	d := newDesk(t, 0, s1, s2, s3)
+	d.k.LinkDown(d.now, s3.Name, EndBroken)
+	d.k.SetFate(d.now, s3.Name, FateRefused)
+	d.witness(s2, Death{s3.Name, FateRefused})
+	asked := func() bool {
+		return slices.ContainsFunc(d.k.Probes(), func(p Probe) bool { return p.Name == s3.Name })
+	}
+	if state := d.k.View().State(s3.Name); state != Dead || !asked() {
+		t.Fatalf("it is %v, and asked after: %v", state, asked())
+	}
+	d.set(s3, func(n *Node) { n.State = Dead })
+	if asked() {
+		t.Error("it is asked after though gossip does not hear it either")
+	}
+	d.set(s3, func(n *Node) { n.State = Alive })
+	d.k.SetFate(d.now, s3.Name, FateAlive)
+	if state := d.k.View().State(s3.Name); state != Alive {
+		t.Errorf("it answers, and is %v", state)
 	}
 }
 
