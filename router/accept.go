@@ -14,9 +14,9 @@ func (l *lane) accept(s poll.Socket) {
 	r := l.router
 	l.counters.Accepted++
 	if int(r.conns.Load()) >= r.cfg.MaxConns+reserve()/2 {
-		// Not even descriptors to say so are left for this one.
+		// There are no descriptors to wait for what it asks for.
 		l.counters.Refused++
-		s.Close()
+		s.CloseWith(websocket.AppendError(nil, websocket.ErrFull))
 		return
 	}
 	c := &conn{lane: l, opening: &opening{peer: s.RemoteAddr().Addr()}}

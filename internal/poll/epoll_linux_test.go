@@ -246,3 +246,34 @@ func BenchmarkPost(b *testing.B) {
 		r.loop.Post(f)
 	}
 }
+
+// TestCloseWith: a socket that nobody waits for is answered, and the peer can
+// read the answer though nobody read what it had sent.
+func TestCloseWith(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	peer, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	if _, err := peer.Write(make([]byte, 4096)); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Take(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.CloseWith([]byte("no"))
+	peer.SetDeadline(time.Now().Add(10 * time.Second))
+	if got, err := io.ReadAll(peer); string(got) != "no" || err != nil {
+		t.Errorf("the peer reads %q, %v", got, err)
+	}
+}

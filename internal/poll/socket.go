@@ -57,6 +57,17 @@ func (s Socket) Close() {
 	}
 }
 
+// CloseWith writes last, as far as it can be sent at once, and closes the socket.
+// What came meanwhile is read and dropped, up to 8 KiB: closing over it would reset
+// the connection, and the peer might never read the answer. A net.Conn is closed
+// without a word, since its Write may block.
+func (s Socket) CloseWith(last []byte) {
+	if s.fd != 0 {
+		writeLast(s.fd, last)
+	}
+	s.Close()
+}
+
 // addrPort returns the address of a network address, whatever its type.
 func addrPort(a net.Addr) netip.AddrPort {
 	if a == nil {

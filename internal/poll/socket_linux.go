@@ -63,4 +63,10 @@ func peerName(fd int32) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+func writeLast(fd int32, last []byte) {
+	_, _ = unix.Write(int(fd), last)
+	var drop [8 << 10]byte
+	_, _ = unix.Read(int(fd), drop[:])
+}
+
 func closeFD(fd int32) { _ = unix.Close(int(fd)) }

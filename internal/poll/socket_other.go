@@ -12,4 +12,5 @@ import (
 func takeTCP(c *net.TCPConn) (Socket, error) { return Socket{stream: newStream(c)}, nil }
 func netConn(int32) (net.Conn, error)        { return nil, ErrClosed }
 func peerName(int32) netip.AddrPort          { return netip.AddrPort{} }
+func writeLast(int32, []byte)                {}
 func closeFD(int32)                          {}
