@@ -194,7 +194,7 @@ func TestClusterFailsOver(t *testing.T) {
 		time.Sleep(gatherFor + 10*time.Millisecond)
 		table := s1.Table()
 		for p, r := range table.Rows() {
-			if follows := s3.Table().Row(proto.Partition(p)).Followers[0]; r.Since != 1 || r.Owner == s3.cfg.Self.Name && follows != s2.cfg.Self.Name {
+			if follows := s3.Table().Row(p).Followers[0]; r.Since != 1 || r.Owner == s3.cfg.Self.Name && follows != s2.cfg.Self.Name {
 				t.Errorf("partition %d: %+v", p, r)
 			}
 		}

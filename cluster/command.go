@@ -53,22 +53,22 @@ func (t *Table) Execute(c *Command, raftTerm uint64) (*Table, error) {
 	case t == nil:
 		return nil, fmt.Errorf("%w: there is no table yet", ErrRefused)
 	}
-	rows, err := plan.Apply(t.rows, c.Changes)
+	rows, err := t.rows.Apply(c.Changes)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	next := t.Head
 	next.Version++
-	if next.Moves = moves(t.Moves, c.Moves, c.Ended); !fit(next.Moves, len(rows)) {
+	if next.Moves = moves(t.Moves, c.Moves, c.Ended); !fit(next.Moves, rows.Len()) {
 		return nil, fmt.Errorf("%w: moves of no partition, or in no state: %v", ErrRefused, c.Moves)
 	}
 	if c.Settings != nil {
 		next.Settings = *c.Settings
 	}
-	named := t.recount(rows, c.Changes)
-	next.Addresses = addresses(named, t.Addresses, c.Addresses)
-	next.Forgotten = forgotten(named, t.Forgotten, c.Forget)
-	return t.with(next, rows, named), nil
+	after := t.with(next, rows, c.Changes)
+	after.Addresses = addresses(after.named, t.Addresses, c.Addresses)
+	after.Forgotten = forgotten(after.named, t.Forgotten, c.Forget)
+	return after, nil
 }
 
 // WithVoters returns the Table after the register's configuration changed. It is the same on every
@@ -77,7 +77,7 @@ func (t *Table) WithVoters(voters []proto.NodeName) *Table {
 	next := t.Head
 	next.Version++
 	next.Voters = slices.Sorted(slices.Values(voters))
-	return &Table{Head: next, rows: t.rows, named: t.named, text: t.text, print: t.print}
+	return &Table{Head: next, rows: t.rows, named: t.named, print: t.print}
 }
 
 // addresses keeps those of named nodes; of two for a node the newer counts.
@@ -112,11 +112,14 @@ func forgotten(named census, old, fresh []proto.NodeName) (kept []proto.NodeName
 
 // moves replaces those of the same partition.
 func moves(old, fresh []plan.Move, ended []proto.Partition) (kept []plan.Move) {
-	gone := func(m plan.Move) bool {
-		return slices.Contains(ended, m.Partition) ||
-			slices.ContainsFunc(fresh, func(f plan.Move) bool { return f.Partition == m.Partition })
+	gone := make(map[proto.Partition]bool, len(fresh)+len(ended))
+	for _, p := range ended {
+		gone[p] = true
 	}
-	kept = append(slices.DeleteFunc(slices.Clone(old), gone), fresh...)
+	for _, m := range fresh {
+		gone[m.Partition] = true
+	}
+	kept = append(slices.DeleteFunc(slices.Clone(old), func(m plan.Move) bool { return gone[m.Partition] }), fresh...)
 	slices.SortFunc(kept, func(a, b plan.Move) int { return cmp.Compare(a.Partition, b.Partition) })
 	return kept
 }

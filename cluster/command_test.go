@@ -119,7 +119,7 @@ func fits(table *Table, c *Command, raftTerm uint64) bool {
 	}
 	terms := make(map[proto.Partition]proto.Term)
 	for p, r := range table.Rows() {
-		terms[proto.Partition(p)] = r.Term
+		terms[p] = r.Term
 	}
 	for _, x := range c.Changes {
 		if term, ok := terms[x.Partition]; !ok || x.Replaces != term || x.Row.Term <= term {
@@ -134,7 +134,7 @@ func checkExecuted(t *rapid.T, old *Table, c *Command, next *Table) {
 	if next.Version != old.Version+1 || next.Instance != old.Instance || !slices.Equal(next.Voters, old.Voters) {
 		t.Fatalf("%+v led to %+v", c, next.Head)
 	}
-	if anew := NewTable(next.Head, next.rows); anew.print != next.print || !maps.Equal(anew.named, next.named) {
+	if anew := NewTable(next.Head, listed(next)); anew.print != next.print || !maps.Equal(anew.named, next.named) {
 		t.Fatalf("%+v led to fingerprint %x and %v, but the rows give %x and %v", c, next.print, next.named, anew.print, anew.named)
 	}
 	changed := make(map[proto.Partition]Row)
@@ -143,9 +143,9 @@ func checkExecuted(t *rapid.T, old *Table, c *Command, next *Table) {
 	}
 	named := make(map[proto.NodeName]bool)
 	for p, r := range next.Rows() {
-		want, ok := changed[proto.Partition(p)]
+		want, ok := changed[p]
 		if !ok {
-			want = old.Row(proto.Partition(p))
+			want = old.Row(p)
 		}
 		if !r.Equal(want) {
 			t.Fatalf("partition %d is %+v, want %+v", p, r, want)

@@ -28,8 +28,8 @@ const (
 	// retryAfter is the wait after an order that failed.
 	retryAfter = 200 * time.Millisecond
 
-	// moveApart is between two commands about moves alone. A room that is handed over waits for one of
-	// them, so it is part of the pause that its publishers see.
+	// moveApart is the most that a command about moves alone waits for owners, after the last one. A room that
+	// is handed over waits for a command, so this is part of the pause that its publishers see.
 	moveApart = 20 * time.Millisecond
 
 	// caughtUp is how many raft entries a learner may lack to be given its vote.
@@ -65,6 +65,7 @@ type lead struct {
 	proposed time.Time        // when the last command was given
 	asked    int              // how many of forgets are in the command under way
 
+	survey   plan.Survey
 	failover failover
 	wishes   wishes
 	moving   moving
@@ -121,13 +122,21 @@ func (k *Keeper) coordinate(now time.Time) {
 	}
 }
 
-// dawdles reports whether the next command should wait a little, because it can be about moves alone. Every
-// Table costs every node some milliseconds: what moves gather in the meantime travels in one, and who is
-// served in between does not have to wait for the processors.
+// dawdles reports whether the next command should wait a little, because it can be about moves alone and more
+// is to come for it. Every Table costs every node part of a millisecond: what moves gather in the meantime
+// travels in one, and who is served in between does not have to wait for the processors.
 func (k *Keeper) dawdles(now time.Time) bool {
-	k.lead.paced = now.Sub(k.lead.proposed) < moveApart && !k.urgent(now)
+	k.lead.paced = now.Sub(k.lead.proposed) < moveApart && k.awaits() && !k.urgent(now)
 	k.lead.hurry = k.lead.hurry || k.lead.paced
 	return k.lead.paced
+}
+
+// awaits reports whether an owner has yet to wish what comes next for a move of its own.
+func (k *Keeper) awaits() bool {
+	return slices.ContainsFunc(k.table.Moves, func(m plan.Move) bool {
+		term := k.table.rows.At(m.Partition).Term
+		return !slices.ContainsFunc(k.lead.wishes[m.Partition], func(x wish) bool { return x.Node == m.To && x.Term == term })
+	})
 }
 
 // urgent reports whether something that the Table names is lost, or has no owner, or an operator waits.
@@ -189,6 +198,7 @@ func (k *Keeper) draft(now time.Time) *draft {
 	if w := d.scene.Wanted; w != nil {
 		d.scene.Followers = min(d.scene.Followers, len(w.Runs)-1)
 	}
+	k.lead.survey.Look(k.table.rows, maps.Keys(k.table.named), d.scene)
 	return d
 }
 
@@ -196,7 +206,7 @@ func (k *Keeper) draft(now time.Time) *draft {
 func (d *draft) change(c plan.Change) {
 	d.command.Changes = append(d.command.Changes, c)
 	d.changed[c.Partition] = true
-	if m := d.table.Move(c.Partition); m.State != 0 && c.Row.Owner != d.table.rows[c.Partition].Owner {
+	if m := d.table.Move(c.Partition); m.State != 0 && c.Row.Owner != d.table.rows.At(c.Partition).Owner {
 		d.end(c.Partition)
 	}
 }
@@ -209,7 +219,7 @@ func (d *draft) end(p proto.Partition) {
 		return
 	}
 	d.command.Ended = append(d.command.Ended, p)
-	row := &d.table.rows[p]
+	row := d.table.rows.At(p)
 	if !d.changed[p] && row.Owner != "" && !slices.Contains(row.Followers, d.table.Move(p).To) {
 		d.change(plan.Change{Partition: p, Replaces: row.Term, Row: plan.Again(row, d.scene)})
 	}
@@ -230,7 +240,7 @@ func (k *Keeper) beginAnew(d *draft) {
 	for _, c := range changes {
 		c.Row = plan.Begun(c.Partition, c.Row, d.scene)
 		d.change(c)
-		row := &t.rows[c.Partition]
+		row := t.rows.At(c.Partition)
 		for _, name := range append([]proto.NodeName{row.Owner}, row.Followers...) {
 			lost[name] = true
 		}

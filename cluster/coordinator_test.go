@@ -158,7 +158,7 @@ func TestAnotherReign(t *testing.T) {
 func inGeneration(t *Table, generation uint32) *Table {
 	head := t.Head
 	head.Version |= uint64(generation) << 32
-	return NewTable(head, t.rows)
+	return NewTable(head, listed(t))
 }
 
 // TestQuicken: who follows has its register elect at once when the leader is dead for certain, and only
@@ -327,7 +327,7 @@ func TestLeaderKilled(t *testing.T) {
 		l.until("another owns what it had", 3*time.Second, func() bool { return r.keeper.Table().named[dead.name].owned == 0 })
 		t.Logf("seed %d: after %v", seed, l.now.Sub(began))
 		for p, row := range r.keeper.Table().Rows() {
-			old := before.Row(proto.Partition(p))
+			old := before.Row(p)
 			switch {
 			case l.followers > 0 && row.Since != old.Since:
 				t.Errorf("partition %d begins anew: it went from %+v to %+v", p, old, row)

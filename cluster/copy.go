@@ -36,7 +36,7 @@ type ask struct {
 
 // newer reports whether t is of this node's cluster and above what it holds.
 func (k *Keeper) newer(t *Table) bool {
-	if t == nil || len(t.rows) != k.cfg.Partitions {
+	if t == nil || t.Partitions() != k.cfg.Partitions {
 		return false
 	}
 	if own := k.Instance(); !own.IsZero() && own != t.Instance {
@@ -99,8 +99,8 @@ func (k *Keeper) onTable(now time.Time, from proto.NodeName, body []byte) error 
 	if err != nil {
 		return err
 	}
-	if len(t.rows) != k.cfg.Partitions {
-		return fmt.Errorf("table of %d partitions, here are %d", len(t.rows), k.cfg.Partitions)
+	if t.Partitions() != k.cfg.Partitions {
+		return fmt.Errorf("table of %d partitions, here are %d", t.Partitions(), k.cfg.Partitions)
 	}
 	if from == k.ask.from {
 		k.ask.from = ""
@@ -172,7 +172,7 @@ func (k *Keeper) compare(now time.Time, from proto.NodeName, instance proto.Inst
 // NeedTable is told that somebody uses a higher term for the partition than our Table has. It asks
 // for a newer one, at most one question at a time.
 func (k *Keeper) NeedTable(now time.Time, p proto.Partition, term proto.Term) {
-	if t := k.table; t != nil && (int(p) >= len(t.rows) || t.rows[p].Term >= term) {
+	if t := k.table; t != nil && (int(p) >= t.Partitions() || t.Row(p).Term >= term) {
 		return
 	}
 	if now.Sub(k.ask.at) >= askApart {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -64,9 +65,10 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 		Nodes:      make([]RingNode, 0, len(view.nodes)),
 		Moves:      []RingMove{},
 	}
-	rows := make([]Row, partitions)
+	rows := plan.MakeRows(make([]Row, partitions))
+	var named census
 	if table != nil {
-		rows = table.rows
+		rows, named = table.rows, table.named
 		d.Instance = table.Instance.String()
 		d.Leader = string(leader.ID())
 		for _, v := range table.Voters {
@@ -78,7 +80,6 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 		d.Fingerprint = table.Fingerprint()
 		d.Version = table.Version
 	}
-	named := count(rows)
 	for _, n := range withUnseen(view, table) {
 		d.Nodes = append(d.Nodes, RingNode{
 			ID:          string(n.ID()),
@@ -113,19 +114,19 @@ func withUnseen(view *View, table *Table) []Node {
 	return nodes
 }
 
-func ringRows(rows []Row, ring *Ring) []RingRow {
-	all := make([]RingRow, len(rows))
-	for p, r := range rows {
+func ringRows(rows plan.Rows, ring *Ring) []RingRow {
+	all := make([]RingRow, rows.Len())
+	for p, r := range rows.All() {
 		followers := make([]string, len(r.Followers))
 		for i, f := range r.Followers {
 			followers[i] = string(f.ID())
 		}
 		all[p] = RingRow{
-			Partition: p,
+			Partition: int(p),
 			Owner:     string(r.Owner.ID()),
 			Followers: followers,
 			Term:      uint64(r.Term),
-			Wanted:    string(ring.Wanted(proto.Partition(p)).ID()),
+			Wanted:    string(ring.Wanted(p).ID()),
 		}
 	}
 	return all
@@ -136,7 +137,7 @@ func ringRows(rows []Row, ring *Ring) []RingRow {
 // way. Whether a follower is where it should be, only the coordinator knows: it has begun to move it, or
 // is about to.
 func Settled(view *View, ring *Ring, table *Table) bool {
-	if table == nil || len(table.Moves) > 0 || len(ring.wanted) != len(table.rows) {
+	if table == nil || len(table.Moves) > 0 || len(ring.wanted) != table.Partitions() {
 		return false
 	}
 	for i := range view.nodes {
@@ -155,8 +156,8 @@ func Settled(view *View, ring *Ring, table *Table) bool {
 		}
 	}
 	followers := min(int(table.Settings.Followers), len(ring.shards)-1)
-	for p := range table.rows {
-		if row := &table.rows[p]; row.Owner != ring.Wanted(proto.Partition(p)) || len(row.Followers) < followers {
+	for p, row := range table.rows.All() {
+		if row.Owner != ring.Wanted(p) || len(row.Followers) < followers {
 			return false
 		}
 	}
@@ -174,7 +175,7 @@ func SingleCopy(view *View, table *Table) int {
 		alive[view.nodes[i].Name] = view.nodes[i].Lives()
 	}
 	single := 0
-	for _, r := range table.rows {
+	for _, r := range table.rows.All() {
 		copies := 0
 		if alive[r.Owner] {
 			copies++

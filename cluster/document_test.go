@@ -75,7 +75,7 @@ func die(nodes []Node, name proto.NodeName) { state(nodes, name, Dead) }
 // TestDocumentBytes: names and order of the fields are a promise.
 func TestDocumentBytes(t *testing.T) {
 	_, next := exampleTables()
-	next = NewTable(next.Head, next.rows[1:2])
+	next = NewTable(next.Head, listed(next)[1:2])
 	next.Moves = []plan.Move{{Partition: 0, To: nameA, State: plan.Learning}}
 	view := NewView(1, []Node{{Name: nameB, Role: proto.RoleShard, State: Draining, Zone: "z", Instance: inst}})
 	ring := NewRing(view, inst, next.Settings, 1, nil)

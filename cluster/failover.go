@@ -77,21 +77,17 @@ func (f *failover) pending(now time.Time) bool {
 // promises, and makes those owners who have given them.
 func (k *Keeper) succeed(now time.Time, d *draft) {
 	f := &k.lead.failover
-	gone := false
-	for name, has := range d.table.named {
-		gone = gone || has.owned > 0 && name != "" && d.scene.Verdict(name) != plan.Lives
+	orphan := func(p proto.Partition, row *Row) bool {
+		return row.Owner != "" && len(row.Followers) > 0 && !d.changed[p] && d.scene.Verdict(row.Owner) != plan.Lives
 	}
-	if !gone {
-		clear(f.asked) // a promise that was not used does no harm: the owner wishes to renew its term
-		return
-	}
+	// A promise that was not used does no harm: the owner wishes to renew its term.
+	maps.DeleteFunc(f.asked, func(p proto.Partition, _ *succession) bool { return !orphan(p, d.table.rows.At(p)) })
 	ask := make(map[proto.NodeName][]proto.Promise)
 	gathered := !now.Before(f.gather) // before others are asked: some are asked again and again
 	missing, ready := 0, []proto.Partition(nil)
-	for i := range d.table.rows {
-		p, row := proto.Partition(i), &d.table.rows[i]
-		if row.Owner == "" || len(row.Followers) == 0 || d.changed[p] || d.scene.Verdict(row.Owner) == plan.Lives {
-			delete(f.asked, p)
+	for p := range k.lead.survey.Orphans() {
+		row := d.table.rows.At(p)
+		if !orphan(p, row) {
 			continue
 		}
 		heirs := plan.Heirs(p, row, d.scene)
@@ -170,7 +166,7 @@ func (k *Keeper) askHeirs(now time.Time, ask map[proto.NodeName][]proto.Promise)
 func (k *Keeper) crown(d *draft, ready []proto.Partition) {
 	heirs := make(map[proto.NodeName]int)
 	for _, p := range ready {
-		row, s := &d.table.rows[p], k.lead.failover.asked[p]
+		row, s := d.table.rows.At(p), k.lead.failover.asked[p]
 		d.change(plan.Change{Partition: p, Replaces: row.Term, Row: plan.Succeed(row, s.promised, s.term, d.scene)})
 		heirs[s.promised]++
 	}

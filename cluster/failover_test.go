@@ -455,7 +455,7 @@ func TestSplitOwnerRenews(t *testing.T) {
 	}
 	l.until("all its rows are renewed", 3*time.Second, func() bool {
 		for p, r := range lead.keeper.Table().Rows() {
-			if r.Owner == other.name && r.Term < l.node(r.Followers[0]).hands.promised[proto.Partition(p)] {
+			if r.Owner == other.name && r.Term < l.node(r.Followers[0]).hands.promised[p] {
 				return false
 			}
 		}

@@ -143,10 +143,10 @@ func (k *Keeper) firstTable(now time.Time, a *attempt) *Table {
 	ring := k.firstRing()
 	if k.table != nil {
 		head.Version = uint64(proto.Term(k.table.Version).In(generation))
-		rows = plan.Recover(generation, [][]Row{k.table.rows}, k.reaches, ring.Wanted)
+		rows = plan.Recover(generation, []plan.Rows{k.table.rows}, k.reaches, ring.Wanted)
 	} else {
 		verdict := func(name proto.NodeName) plan.Verdict { return k.verdict(now, name) }
-		for _, c := range plan.Decide(generation, rows, verdict, ring.Wanted) {
+		for _, c := range plan.Decide(generation, plan.MakeRows(rows), verdict, ring.Wanted) {
 			rows[c.Partition] = c.Row
 		}
 	}
@@ -178,7 +178,7 @@ func (k *Keeper) followFirst(rows []Row, ring *Ring) {
 func (k *Keeper) reportLost(rows []Row) {
 	lost := 0
 	for p := range rows {
-		if k.table != nil && k.table.rows[p].Owner != "" && rows[p].Since == rows[p].Term {
+		if k.table != nil && k.table.Row(proto.Partition(p)).Owner != "" && rows[p].Since == rows[p].Term {
 			lost++
 		}
 	}
@@ -377,9 +377,8 @@ func (k *Keeper) lost(only proto.NodeName) bool {
 // later run of the voter's node: there is one at a time.
 func (k *Keeper) decider(now time.Time) proto.NodeName {
 	here, owners := k.recoverers(), 0
-	for i := range k.table.rows {
-		owner := k.table.rows[i].Owner
-		if owner == "" || k.verdict(now, owner) == plan.Proved {
+	for owner, has := range k.table.named {
+		if owner == "" || has.owned == 0 || k.verdict(now, owner) == plan.Proved {
 			continue
 		}
 		if !slices.Contains(here, owner) {

@@ -490,7 +490,7 @@ func TestRecover(t *testing.T) {
 		t.Errorf("from %+v to %+v", next.Head, now.Head)
 	}
 	for p, row := range now.Rows() {
-		was := last.Row(proto.Partition(p))
+		was := last.Row(p)
 		lives := was.Owner == s[3].name || was.Owner == s[4].name
 		if lives && row.Since != was.Since || !lives && row.Since.Generation() != 1 || row.Term.Generation() != 1 {
 			t.Errorf("partition %d went from %+v to %+v", p, was, row)
@@ -662,7 +662,7 @@ func TestAgreesToRecover(t *testing.T) {
 		head := d.reg.Table.Head
 		head.Version++
 		head.Voters = []proto.NodeName{s1.Name, s2.Name, s3.Name}
-		d.reg.Table = NewTable(head, d.reg.Table.rows)
+		d.reg.Table = NewTable(head, listed(d.reg.Table))
 		d.k.SetRegister(d.now, d.reg)
 		d.pass(leaderQuiet)
 		if c.led {

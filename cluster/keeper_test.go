@@ -186,7 +186,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 	} {
 		h := head
 		change(&h)
-		foreign := NewTable(h, slices.Clone(own.rows))
+		foreign := NewTable(h, listed(own))
 		d.frame(s2, proto.FrameTable, AppendTable(nil, foreign))
 		delta := foreign.Since(own)
 		d.frame(s2, proto.FrameDelta, AppendDelta(nil, &delta))
@@ -195,7 +195,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 		}
 	}
 	head.Version = 1<<32 | 7
-	later := NewTable(head, own.rows)
+	later := NewTable(head, listed(own))
 	d.frame(s2, proto.FrameTable, AppendTable(nil, later))
 	if d.k.Table().Mark() != later.Mark() {
 		t.Error("a later generation's table was not taken")
@@ -282,8 +282,8 @@ func TestEverythingRestarts(t *testing.T) {
 		t.Errorf("from %v to %v", before.Founding(), after.Founding())
 	}
 	for p, row := range after.Rows() {
-		if row.Since <= before.Row(proto.Partition(p)).Term {
-			t.Errorf("partition %d went from %+v to %+v", p, before.Row(proto.Partition(p)), row)
+		if row.Since <= before.Row(p).Term {
+			t.Errorf("partition %d went from %+v to %+v", p, before.Row(p), row)
 		}
 	}
 }

@@ -325,7 +325,7 @@ func (l *lab) checkTable(n *labNode) {
 			l.t.Fatalf("%s went back from version %#x to %#x", n.name, was.Version, t.Version)
 		}
 		for p, r := range t.Rows() {
-			if old := was.Row(proto.Partition(p)); r.Term < old.Term {
+			if old := was.Row(p); r.Term < old.Term {
 				l.t.Fatalf("%s: partition %d went back from term %d to %d", n.name, p, old.Term, r.Term)
 			}
 		}

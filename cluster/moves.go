@@ -22,9 +22,6 @@ const (
 	// maxLate bounds how often a move's learnFor is doubled when it was not enough: a lesson begins anew
 	// each time, and one that takes longer would never end.
 	maxLate = 4
-
-	// idleFor is how long nothing is planned again when nothing was to be moved, and nothing has changed.
-	idleFor = time.Second
 )
 
 // PlaceJob is a Placement that the coordinator needs and that takes too long for its loop.
@@ -72,9 +69,6 @@ type moving struct {
 	rest    map[proto.Partition]time.Time
 	slow    map[proto.Partition]int // how often its last moves in a row took too long
 	began   map[proto.Partition]stage
-	idle    *Table // nothing was to be moved by it
-	idleAt  time.Time
-	idleBy  *plan.Placement
 }
 
 // standing is how the coordinator sees a shard.
@@ -156,16 +150,9 @@ func (k *Keeper) move(now time.Time, d *draft) {
 	if d.scene.Wanted == nil || most <= 0 || now.Sub(m.stirred) < quietFor || now.Sub(k.lead.since) < quietFor || k.lead.failover.pending(now) {
 		return
 	}
-	if m.idle == d.table && m.idleBy == d.scene.Wanted.Placement && now.Sub(m.idleAt) < idleFor && len(c.Changes)+len(c.Ended) == 0 {
-		return
-	}
-	trimmed := plan.Trim(rows, under, d.scene, most)
+	trimmed := k.lead.survey.Trim(under, most)
 	rests := func(p proto.Partition) bool { return d.changed[p] || now.Before(m.rest[p]) } // a row that changes is looked at when it has
-	begun := plan.Begin(rows, under, d.scene, rests, most)
-	if len(trimmed)+len(begun)+len(c.Changes)+len(c.Ended) == 0 {
-		m.idle, m.idleAt, m.idleBy = d.table, now, d.scene.Wanted.Placement
-		return
-	}
+	begun := k.lead.survey.Begin(under, rests, most)
 	for _, x := range trimmed {
 		if !d.changed[x.Partition] {
 			d.change(x)

@@ -147,7 +147,7 @@ func TestFollowersChange(t *testing.T) {
 		}
 		l.until("all rows have as many followers as are wanted", 20*time.Second, func() bool {
 			table := l.leader().keeper.Table()
-			return int(table.Settings.Followers) == want && !slices.ContainsFunc(table.Rows(), func(r Row) bool { return len(r.Followers) != want })
+			return int(table.Settings.Followers) == want && !slices.ContainsFunc(listed(table), func(r Row) bool { return len(r.Followers) != want })
 		})
 	}
 	for _, n := range l.alive() {
@@ -174,6 +174,47 @@ func TestMovesWait(t *testing.T) {
 	}
 	l.until("moves begin", 2*time.Second, func() bool { return len(l.leader().keeper.Table().Moves) > 0 })
 	l.settle()
+}
+
+// TestCommandsGather: a command about moves alone goes when all owners have said what is next for theirs, or
+// moveApart after the last one: a room waits for no longer, and no sooner does the Table change again.
+func TestCommandsGather(t *testing.T) {
+	s1, s2, s3 := shard("s1", 1), shard("s2", 2), shard("s3", 3)
+	d := newDesk(t, 0, s1, s2, s3)
+	rows, head := listed(d.reg.Table), d.reg.Table.Head
+	for _, p := range []proto.Partition{1, 4, 7, 10} { // s2's
+		rows[p].Followers = []proto.NodeName{s3.Name}
+		head.Moves = append(head.Moves, plan.Move{Partition: p, From: s2.Name, To: s3.Name, State: plan.Freezing})
+	}
+	head.Version++
+	d.reg.Table = NewTable(head, rows)
+	d.k.SetRegister(d.now, d.reg)
+	ready := func(p proto.Partition) {
+		d.frame(s2, proto.FrameWish, proto.AppendWishes(nil, []proto.Wish{{Partition: p, Term: 1, Kind: proto.WishReady, Node: s3.Name}}))
+	}
+	goes := func(what string, changes int) {
+		t.Helper()
+		list := d.commands()
+		if len(list) != min(changes, 1) || changes > 0 && len(list[0].Order.Command.Changes) != changes {
+			t.Fatalf("%s: commands %+v, want one of %d changes", what, list, changes)
+		}
+		for _, i := range list {
+			d.commit(i)
+		}
+	}
+	ready(1)
+	goes("after a long silence", 1)
+	d.now = d.now.Add(moveApart / 4)
+	ready(4)
+	goes("soon after that, while two are to come", 0)
+	d.now = d.k.Wake(d.now)
+	d.k.Tick(d.now)
+	goes("when they have taken too long", 1)
+	ready(7)
+	goes("soon after that, while one is to come", 0)
+	d.now = d.now.Add(moveApart / 4)
+	ready(10)
+	goes("with the last one", 2)
 }
 
 // TestUndoneMovesRest: an owner that gives a hand-off up is left alone for a while; one that does nothing at
@@ -225,7 +266,7 @@ func TestNoHeir(t *testing.T) {
 	for _, n := range s {
 		n.copyless = make(map[proto.Partition]bool)
 		for p, r := range l.leader().keeper.Table().Rows() {
-			n.copyless[proto.Partition(p)] = r.Owner == lost.name
+			n.copyless[p] = r.Owner == lost.name
 		}
 	}
 	has := func(n *labNode) tally { return l.leader().keeper.Table().named[n.name] }

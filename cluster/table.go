@@ -2,13 +2,11 @@ package cluster
 
 import (
 	"cmp"
-	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
@@ -25,10 +23,9 @@ type Row = plan.Row
 type Table struct {
 	Head
 
-	rows  []Row // by partition
+	rows  plan.Rows
 	named census
-	text  []byte // of the rows
-	print uint64 // of the text
+	print uint64 // of the rows
 }
 
 // Head is what a Table says beside its rows. Its slices are never changed in place.
@@ -62,25 +59,21 @@ func (h *Head) Address(name proto.NodeName) string {
 	return h.Addresses[at].Link
 }
 
-// NewTable makes a Table of rows, which it keeps: they must not be changed any more.
+// NewTable makes a Table of rows, by partition.
 func NewTable(head Head, rows []Row) *Table {
-	return tableOf(head, rows, count(rows), text(rows))
+	return tableOf(head, plan.MakeRows(rows), count(rows))
 }
 
-func tableOf(head Head, rows []Row, named census, text []byte) *Table {
-	return &Table{Head: head, rows: rows, named: named, text: text, print: xxhash.Sum64(text)}
-}
-
-// with returns a Table with other rows: as many, and those that differ have other terms.
-func (t *Table) with(head Head, rows []Row, named census) *Table {
-	return tableOf(head, rows, named, t.retext(rows))
+func tableOf(head Head, rows plan.Rows, named census) *Table {
+	return &Table{Head: head, rows: rows, named: named, print: rows.Fingerprint()}
 }
 
 // census is how many partitions each node owns and follows. Nodes that do neither are not in it; those
 // without an owner are counted for "".
 type census map[proto.NodeName]tally
 
-type tally struct{ owned, following int }
+// tally is one node's: alone are those that it owns and that nobody follows.
+type tally struct{ owned, following, alone int }
 
 func count(rows []Row) census {
 	c := make(census)
@@ -92,7 +85,11 @@ func count(rows []Row) census {
 
 // add counts a row in (by 1) or out (by -1).
 func (c census) add(r *Row, by int) {
-	c.change(r.Owner, tally{owned: by})
+	owns := tally{owned: by}
+	if len(r.Followers) == 0 {
+		owns.alone = by
+	}
+	c.change(r.Owner, owns)
 	for _, f := range r.Followers {
 		c.change(f, tally{following: by})
 	}
@@ -102,6 +99,7 @@ func (c census) change(name proto.NodeName, by tally) {
 	is := c[name]
 	is.owned += by.owned
 	is.following += by.following
+	is.alone += by.alone
 	if is == (tally{}) {
 		delete(c, name)
 		return
@@ -109,17 +107,17 @@ func (c census) change(name proto.NodeName, by tally) {
 	c[name] = is
 }
 
-// recount is the census of rows, which differ from the Table's by the changes.
-func (t *Table) recount(rows []Row, changes []plan.Change) census {
+// with returns the Table with other rows, which differ by the changes.
+func (t *Table) with(head Head, rows plan.Rows, changes []plan.Change) *Table {
 	c, done := maps.Clone(t.named), make(map[proto.Partition]bool, len(changes))
 	for i := range changes {
 		if p := changes[i].Partition; !done[p] {
 			done[p] = true
-			c.add(&t.rows[p], -1)
-			c.add(&rows[p], 1)
+			c.add(t.rows.At(p), -1)
+			c.add(rows.At(p), 1)
 		}
 	}
-	return c
+	return tableOf(head, rows, c)
 }
 
 // names reports whether a row names the node.
@@ -139,14 +137,47 @@ func (t *Table) Move(p proto.Partition) plan.Move {
 	return t.Moves[at]
 }
 
+// Alone returns how many partitions have an owner other than the node, or none, and nobody who follows.
+func (t *Table) Alone(except proto.NodeName) (n int) {
+	for name, has := range t.named {
+		if name != except {
+			n += has.alone
+		}
+	}
+	return n
+}
+
 // Partitions returns the number of rows.
-func (t *Table) Partitions() int { return len(t.rows) }
+func (t *Table) Partitions() int { return t.rows.Len() }
 
 // Row returns what the Table says about p, which must be below Partitions.
-func (t *Table) Row(p proto.Partition) Row { return t.rows[p] }
+func (t *Table) Row(p proto.Partition) Row { return *t.rows.At(p) }
 
-// Rows returns all rows by partition. The slice must not be changed.
-func (t *Table) Rows() []Row { return t.rows }
+// Rows are all rows by partition.
+func (t *Table) Rows() iter.Seq2[proto.Partition, Row] {
+	return func(yield func(proto.Partition, Row) bool) {
+		t.rows.All()(func(p proto.Partition, row *Row) bool { return yield(p, *row) })
+	}
+}
+
+// News are the partitions whose row or move is another one than in a Table before, which may be nil; they
+// ascend. Where little has changed they cost little: a cluster that moves things has hundreds of Tables,
+// each a few rows apart.
+func (t *Table) News(before *Table) []proto.Partition {
+	if before == nil {
+		before = &Table{}
+	}
+	news := slices.Collect(t.rows.Changed(before.rows))
+	for _, list := range [][]plan.Move{before.Moves, t.Moves} {
+		for _, m := range list {
+			if before.Move(m.Partition) != t.Move(m.Partition) {
+				news = append(news, m.Partition)
+			}
+		}
+	}
+	slices.Sort(news)
+	return slices.Compact(news)
+}
 
 // Fingerprint is 16 hex digits that are the same on two nodes if their rows are.
 func (t *Table) Fingerprint() string { return fmt.Sprintf("%016x", t.print) }
@@ -197,10 +228,8 @@ var ErrHole = errors.New("delta does not fit the table")
 // Since returns what changed from old, a Table of the same instance and size.
 func (t *Table) Since(old *Table) Delta {
 	d := Delta{From: old.Mark(), Head: t.Head, Print: t.print}
-	for p := range t.rows {
-		if t.rows[p].Term != old.rows[p].Term { // rows that differ have other terms
-			d.Rows = append(d.Rows, DeltaRow{proto.Partition(p), t.rows[p]})
-		}
+	for p := range t.rows.Changed(old.rows) {
+		d.Rows = append(d.Rows, DeltaRow{p, t.Row(p)})
 	}
 	return d
 }
@@ -209,63 +238,24 @@ func (t *Table) Since(old *Table) Delta {
 // if the Delta begins elsewhere, belongs to another instance, takes a term back, or does not give
 // what it promises.
 func (t *Table) Apply(d *Delta) (*Table, error) {
-	if d.Head.Instance != t.Instance || d.From != t.Mark() || d.Head.Version <= t.Version || !fit(d.Head.Moves, len(t.rows)) {
+	if d.Head.Instance != t.Instance || d.From != t.Mark() || d.Head.Version <= t.Version || !fit(d.Head.Moves, t.Partitions()) {
 		return nil, fmt.Errorf("apply delta from version %d to a table of version %d: %w", d.From.Version, t.Version, ErrHole)
 	}
-	rows, named := slices.Clone(t.rows), maps.Clone(t.named)
+	changes := make([]plan.Change, len(d.Rows))
 	for i := range d.Rows {
 		r := &d.Rows[i]
-		if int(r.Partition) >= len(rows) || r.Row.Term <= rows[r.Partition].Term {
-			return nil, fmt.Errorf("apply delta to version %d: partition %d: %w", d.Head.Version, r.Partition, ErrHole)
+		changes[i] = plan.Change{Partition: r.Partition, Row: r.Row}
+		if int(r.Partition) < t.Partitions() {
+			changes[i].Replaces = t.rows.At(r.Partition).Term
 		}
-		named.add(&rows[r.Partition], -1)
-		named.add(&r.Row, 1)
-		rows[r.Partition] = r.Row
 	}
-	next := t.with(d.Head, rows, named)
+	rows, err := t.rows.Apply(changes)
+	if err != nil {
+		return nil, fmt.Errorf("apply delta to version %d: %w: %w", d.Head.Version, ErrHole, err)
+	}
+	next := t.with(d.Head, rows, changes)
 	if next.print != d.Print {
 		return nil, fmt.Errorf("apply delta to version %d: another fingerprint: %w", d.Head.Version, ErrHole)
 	}
 	return next, nil
-}
-
-// text is what the fingerprint is the hash of, per partition in order: partition(2), the owner's
-// incarnation(8), how many followers(1) and the incarnation(8) of each, term(8); all big-endian, no
-// owner is 0.
-func text(rows []Row) []byte {
-	b := make([]byte, 0, len(rows)*(textSize+8))
-	for p := range rows {
-		b = appendRowText(b, proto.Partition(p), &rows[p])
-	}
-	return b
-}
-
-// textSize is what a row without followers takes.
-const textSize = 2 + 8 + 1 + 8
-
-func appendRowText(b []byte, p proto.Partition, r *Row) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(p))
-	b = binary.BigEndian.AppendUint64(b, uint64(r.Owner.Incarnation()))
-	b = append(b, byte(len(r.Followers)))
-	for _, f := range r.Followers {
-		b = binary.BigEndian.AppendUint64(b, uint64(f.Incarnation()))
-	}
-	return binary.BigEndian.AppendUint64(b, uint64(r.Term))
-}
-
-// retext is the text of rows that are the Table's but for some, whose terms differ: most of it is copied,
-// because a Table changes often and little.
-func (t *Table) retext(rows []Row) []byte {
-	b := make([]byte, 0, len(t.text)+256)
-	from, to := 0, 0 // of the Table's text, what is to be copied
-	for p := range rows {
-		size := textSize + 8*len(t.rows[p].Followers)
-		if rows[p].Term != t.rows[p].Term {
-			b = append(b, t.text[from:to]...)
-			b = appendRowText(b, proto.Partition(p), &rows[p])
-			from = to + size
-		}
-		to += size
-	}
-	return append(b, t.text[from:]...)
 }

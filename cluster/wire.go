@@ -68,12 +68,12 @@ func appendTable(b []byte, t *Table) []byte {
 	b = appendHead(b, &t.Head)
 	b = binary.BigEndian.AppendUint64(b, t.print)
 	dict := make(dictionary)
-	for _, r := range t.rows {
+	for _, r := range t.Rows() {
 		dict.add(r)
 	}
 	b = dict.append(b)
-	b = binary.BigEndian.AppendUint16(b, uint16(len(t.rows)))
-	for _, r := range t.rows {
+	b = binary.BigEndian.AppendUint16(b, uint16(t.Partitions()))
+	for _, r := range t.Rows() {
 		b = dict.appendRow(b, r)
 	}
 	return b

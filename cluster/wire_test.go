@@ -133,6 +133,14 @@ func body(t *testing.T, frame []byte, typ proto.FrameType) []byte {
 	return frame[proto.HeaderSize:]
 }
 
+// listed are a Table's rows.
+func listed(t *Table) (rows []Row) {
+	for _, row := range t.Rows() {
+		rows = append(rows, row)
+	}
+	return rows
+}
+
 // sameTable compares all that two Tables say; an empty list is the same as none.
 func sameTable(a, b *Table) bool {
 	return bytes.Equal(AppendTable(nil, a), AppendTable(nil, b))
@@ -141,7 +149,7 @@ func sameTable(a, b *Table) bool {
 func TestFramesRoundTrip(t *testing.T) {
 	old, next := exampleTables()
 	table, err := ParseTable(body(t, AppendTable(nil, next), proto.FrameTable))
-	if err != nil || !reflect.DeepEqual(table.Rows(), next.Rows()) || !sameTable(table, next) {
+	if err != nil || !reflect.DeepEqual(listed(table), listed(next)) || !sameTable(table, next) {
 		t.Errorf("table came back as %+v, %v", table, err)
 	}
 	d := next.Since(old)
@@ -354,7 +362,7 @@ func TestParseRefuses(t *testing.T) {
 	old, _ := exampleTables()
 	table := func(change func(*Table)) []byte {
 		x := *old
-		x.rows = append([]Row(nil), old.rows...)
+		x.rows = plan.MakeRows(listed(old))
 		change(&x)
 		return AppendTable(nil, &x)[proto.HeaderSize:]
 	}
@@ -363,7 +371,7 @@ func TestParseRefuses(t *testing.T) {
 		"no version":              table(func(t *Table) { t.Version = 0 }),
 		"a version out of range":  table(func(t *Table) { t.Version = 1 << 63 }),
 		"another fingerprint":     table(func(t *Table) { t.print++ }),
-		"a reign that is to come": table(func(t *Table) { t.rows[0].Since = 2 }),
+		"a reign that is to come": table(func(t *Table) { t.rows.At(0).Since = 2 }),
 		"a voter without a name":  table(func(t *Table) { t.Voters = []proto.NodeName{"nobody"} }),
 	} {
 		if _, err := ParseTable(b); err == nil {

@@ -43,10 +43,10 @@ func (k *Keeper) onWish(now time.Time, from proto.NodeName, body []byte) error {
 		return nil // it is said again to who leads then
 	}
 	for _, x := range list {
-		if int(x.Partition) >= len(k.table.rows) {
+		if int(x.Partition) >= k.table.Partitions() {
 			continue
 		}
-		if row := &k.table.rows[x.Partition]; row.Owner == from && row.Term == x.Term {
+		if row := k.table.rows.At(x.Partition); row.Owner == from && row.Term == x.Term {
 			k.lead.wishes.note(wish{x, from, now})
 			k.lead.hurry = true
 		}
@@ -70,7 +70,7 @@ func (k *Keeper) grant(now time.Time, d *draft) {
 	}
 	for _, p := range slices.Sorted(maps.Keys(k.lead.wishes)) {
 		list := k.lead.wishes[p]
-		row := &d.table.rows[p]
+		row := d.table.rows.At(p)
 		stale := func(x wish) bool { return x.from != row.Owner || x.Term != row.Term || now.Sub(x.at) >= wishFor }
 		if list = slices.DeleteFunc(list, stale); len(list) == 0 {
 			delete(k.lead.wishes, p)

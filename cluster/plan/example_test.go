@@ -9,7 +9,7 @@ import (
 
 // The owner of partition 1 is dead for certain: it goes to where the ring wants it, under the next term.
 func ExampleDecide() {
-	rows := []plan.Row{{Owner: "s1/0000000000001", Term: 1}, {Owner: "s2/0000000000002", Term: 1}}
+	rows := plan.MakeRows([]plan.Row{{Owner: "s1/0000000000001", Term: 1}, {Owner: "s2/0000000000002", Term: 1}})
 	verdict := func(n proto.NodeName) plan.Verdict {
 		if n.ID() == "s2" {
 			return plan.Proved

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/roomring/roomring/proto"
@@ -54,9 +55,9 @@ type Scene struct {
 // Upkeep says what has become of the moves that are under way: some are over because they are moot (the
 // owner or the target is lost, or is not meant any more), and some get on because the target is in sync
 // already. A move is always that of its row: who changes an owner ends the partition's move.
-func Upkeep(rows []Row, moves []Move, s *Scene) (on []Move, ended []proto.Partition) {
+func Upkeep(rows Rows, moves []Move, s *Scene) (on []Move, ended []proto.Partition) {
 	for _, m := range moves {
-		row := &rows[m.Partition]
+		row := rows.At(m.Partition)
 		switch in := slices.Contains(row.Followers, m.To); {
 		case !m.meant(row, in, s):
 			ended = append(ended, m.Partition)
@@ -95,35 +96,6 @@ const (
 	misplaced                // the follower is in the wrong place
 	urgencies
 )
-
-// Begin returns the moves that should begin now, most at most, by partition: none for a partition that
-// has one already, or that rests. It takes those first that bring a partition away from a draining
-// node, then those that make a missing copy, then hand-offs, then followers in the wrong place. A
-// target that follows already begins as Freezing.
-//
-// For one Wanted every partition's owner moves once at most, and to where it is wanted: a hand-off has
-// no other target, and no move but a hand-off changes an owner.
-func Begin(rows []Row, moves []Move, s *Scene, rests func(proto.Partition) bool, most int) []Move {
-	if s.Wanted == nil || most <= 0 {
-		return nil
-	}
-	var found [urgencies][]Move
-	for i := range rows {
-		p := proto.Partition(i)
-		if len(moves) > 0 && moves[0].Partition == p {
-			moves = moves[1:]
-			continue
-		}
-		m, urgent, ok := toward(p, &rows[i], s)
-		if ok && len(found[urgent]) < most && s.Verdict(rows[i].Owner) == Lives && s.Fit(m.To) && !rests(p) {
-			found[urgent] = append(found[urgent], m)
-		}
-	}
-	all := slices.Concat(found[:]...)
-	all = all[:min(most, len(all))]
-	slices.SortFunc(all, func(a, b Move) int { return int(a.Partition) - int(b.Partition) })
-	return all
-}
 
 // toward is what brings the row nearer to where it is wanted.
 func toward(p proto.Partition, row *Row, s *Scene) (m Move, urgent urgency, ok bool) {
@@ -169,31 +141,27 @@ func lacking(row *Row, s *Scene) bool {
 	return alive < s.Followers
 }
 
+// under reports whether the partition has one of the moves, which are sorted by partition.
+func under(moves []Move, p proto.Partition) bool {
+	_, ok := slices.BinarySearchFunc(moves, Move{Partition: p}, byPartition)
+	return ok
+}
+
+func byPartition(a, b Move) int { return cmp.Compare(a.Partition, b.Partition) }
+
 // stays reports whether the node is one of those that copies are wanted on.
 func (w *Wanted) stays(name proto.NodeName) bool { return slices.Contains(w.Runs, name) }
 
-// Trim returns the changes of rows that have more followers than wanted, and no move, most at most: when
-// the wanted number is lowered, or a hand-off was given up half-way. A row is left alone as long as one of
-// its followers is not heard of: it may be well, and fewer are wanted only because we do not hear it.
-// To drop it is its owner's wish.
-func Trim(rows []Row, moves []Move, s *Scene, most int) (changes []Change) {
-	for i := range rows {
-		p, row := proto.Partition(i), &rows[i]
-		if len(moves) > 0 && moves[0].Partition == p {
-			moves = moves[1:]
-			continue
-		}
-		if len(row.Followers) <= s.Followers || len(changes) >= most || s.Verdict(row.Owner) != Lives || slices.ContainsFunc(row.Followers, s.Missed) {
-			continue
-		}
-		first := s.Wanted.Follower(p)
-		if s.Wanted.Owner(p) != row.Owner || s.Followers > 0 && !slices.Contains(row.Followers, first) {
-			continue // a move will see to it
-		}
-		kept := keep(row.Followers, first, s.Followers)
-		changes = append(changes, Change{p, row.Term, Row{row.Owner, kept, next(row.Term, s.Generation), row.Since}})
+// trim is the change of a row that has more followers than wanted, unless one of them is missed.
+func trim(p proto.Partition, row *Row, s *Scene) (Change, bool) {
+	if len(row.Followers) <= s.Followers || slices.ContainsFunc(row.Followers, s.Missed) {
+		return Change{}, false
 	}
-	return changes
+	first := s.Wanted.Follower(p)
+	if s.Wanted.Owner(p) != row.Owner || s.Followers > 0 && !slices.Contains(row.Followers, first) {
+		return Change{}, false // a move will see to it
+	}
+	return Change{p, row.Term, row.then(keep(row.Followers, first, s.Followers), s)}, true
 }
 
 // keep returns n of the followers at most: first, if it is one of them, and then as they come.

@@ -2,6 +2,8 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
 	"slices"
 	"testing"
 
@@ -12,50 +14,67 @@ import (
 
 // ballet is a Table in the making: moves begin, get on and end, in any order.
 type ballet struct {
-	t     *rapid.T
-	rows  []Row
-	moves []Move
-	scene *Scene
-	most  int
-	moved []int // how often each partition's owner changed
+	t      *rapid.T
+	rows   Rows
+	moves  []Move
+	scene  *Scene
+	survey Survey
+	most   int
+	moved  []int // how often each partition's owner changed
 }
 
 const dancers = 6
 
+func dancer(i int) proto.NodeName { return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%d", i)), 1) }
+
 // drawBallet draws rows of six shards, and where some of them should have copies.
 func drawBallet(t *rapid.T) *ballet {
-	b := &ballet{t: t, rows: make([]Row, 61), moved: make([]int, 61), most: rapid.IntRange(1, 80).Draw(t, "most")}
-	name := func(i int) proto.NodeName { return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%d", i)), 1) }
-	for p := range b.rows {
-		r := &b.rows[p]
-		r.Owner, r.Term, r.Since = name(rapid.IntRange(0, dancers-1).Draw(t, "owner")), 3, 2
+	rows := make([]Row, 2*chunkSize+3)
+	for p := range rows {
+		r := &rows[p]
+		r.Owner, r.Term, r.Since = dancer(rapid.IntRange(0, dancers-1).Draw(t, "owner")), 3, 2
 		for _, f := range rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 0, 2, rapid.ID).Draw(t, "followers") {
-			if f := name(f); f != r.Owner {
+			if f := dancer(f); f != r.Owner {
 				r.Followers = append(r.Followers, f)
 			}
 		}
 	}
+	b := &ballet{t: t, rows: MakeRows(rows), moved: make([]int, len(rows)), most: rapid.IntRange(1, 80).Draw(t, "most")}
 	b.scene = &Scene{
 		Verdict: func(proto.NodeName) Verdict { return Lives },
 		Fit:     func(proto.NodeName) bool { return true },
 		Missed:  func(proto.NodeName) bool { return false },
 	}
-	b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "stay"), rapid.IntRange(0, 1).Draw(t, "number"), name)
+	b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "stay"), rapid.IntRange(0, 1).Draw(t, "number"))
 	return b
 }
 
 // want says which of the shards should have copies.
-func (b *ballet) want(stay []int, followers int, name func(int) proto.NodeName) {
+func (b *ballet) want(stay []int, followers int) {
 	slices.Sort(stay)
 	s := DefaultSettings()
 	s.Followers = uint8(followers)
 	var shards []Shard
 	var runs []proto.NodeName
 	for _, i := range stay {
-		shards, runs = append(shards, Shard{ID: name(i).ID()}), append(runs, name(i))
+		shards, runs = append(shards, Shard{ID: dancer(i).ID()}), append(runs, dancer(i))
 	}
-	b.scene.Wanted = &Wanted{Place(nil, s, shards, len(b.rows)), runs}
+	b.scene.Wanted = &Wanted{Place(nil, s, shards, b.rows.Len()), runs}
 	b.scene.Followers = min(followers, len(shards)-1)
+}
+
+// look surveys the rows, and holds what was remembered against what is found anew.
+func (b *ballet) look() {
+	var anew Survey
+	for _, v := range []*Survey{&b.survey, &anew} {
+		v.Look(b.rows, func(yield func(proto.NodeName) bool) {
+			for i := 0; i < dancers && yield(dancer(i)); i++ {
+			}
+		}, b.scene)
+	}
+	if !reflect.DeepEqual(b.survey.found, anew.found) {
+		b.t.Fatalf("a look at what has changed finds\n%+v\na look at all\n%+v", b.survey.found, anew.found)
+	}
 }
 
 // turn begins what should begin, and lets some of the moves get on. It is false when there is nothing to do.
@@ -68,13 +87,15 @@ func (b *ballet) turn() bool {
 		b.end(p)
 	}
 	free := b.most - len(b.moves)
-	for _, c := range Trim(b.rows, b.moves, b.scene, free) {
+	b.look()
+	for _, c := range b.survey.Trim(b.moves, free) {
 		b.change(c.Partition, c.Row)
 	}
-	begun := Begin(b.rows, b.moves, b.scene, func(proto.Partition) bool { return false }, free)
+	b.look()
+	begun := b.survey.Begin(b.moves, func(proto.Partition) bool { return false }, free)
 	for _, m := range begun {
-		if m.State == Freezing && !slices.Contains(b.rows[m.Partition].Followers, m.To) {
-			b.t.Fatalf("%+v of %+v", m, b.rows[m.Partition])
+		if m.State == Freezing && !slices.Contains(b.rows.At(m.Partition).Followers, m.To) {
+			b.t.Fatalf("%+v of %+v", m, b.rows.At(m.Partition))
 		}
 		b.set(m)
 	}
@@ -97,9 +118,9 @@ func (b *ballet) get(m Move) {
 	if m.State == Freezing {
 		kind = proto.WishReady
 	}
-	a, ok := Grant(&proto.Wish{Partition: m.Partition, Kind: kind, Node: m.To}, &b.rows[m.Partition], m, b.scene)
+	a, ok := Grant(&proto.Wish{Partition: m.Partition, Kind: kind, Node: m.To}, b.rows.At(m.Partition), m, b.scene)
 	if !ok || a.Row.Term == 0 {
-		b.t.Fatalf("%+v of %+v: %v is not granted", m, b.rows[m.Partition], kind)
+		b.t.Fatalf("%+v of %+v: %v is not granted", m, b.rows.At(m.Partition), kind)
 	}
 	b.change(m.Partition, a.Row)
 	if a.Freezes {
@@ -112,12 +133,16 @@ func (b *ballet) get(m Move) {
 }
 
 func (b *ballet) change(p proto.Partition, row Row) {
-	if was := b.rows[p].Owner; was != row.Owner {
+	if was := b.rows.At(p).Owner; was != row.Owner {
 		if b.moved[p]++; b.moved[p] > 1 || row.Owner != b.scene.Wanted.Owner(p) {
 			b.t.Fatalf("partition %d goes from %s to %s, its owner number %d", p, was, row.Owner, b.moved[p])
 		}
 	}
-	b.rows[p] = row
+	rows, err := b.rows.Apply([]Change{{p, b.rows.At(p).Term, row}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.rows = rows
 }
 
 func (b *ballet) set(m Move) {
@@ -136,25 +161,23 @@ func (b *ballet) end(p proto.Partition) {
 func TestMovesEnd(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := drawBallet(t)
-		name := func(i int) proto.NodeName { return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%d", i)), 1) }
 		if rapid.Bool().Draw(t, "changes its mind") {
 			for range rapid.IntRange(0, 5).Draw(t, "after") {
 				b.turn()
 			}
-			b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "then"), rapid.IntRange(0, 1).Draw(t, "number"), name)
+			b.want(rapid.SliceOfNDistinct(rapid.IntRange(0, dancers-1), 1, dancers, rapid.ID).Draw(t, "then"), rapid.IntRange(0, 1).Draw(t, "number"))
 			clear(b.moved)
 		}
 		turns := 0
 		for b.turn() {
-			if turns++; turns > 6*len(b.rows)+10 {
+			if turns++; turns > 6*b.rows.Len()+10 {
 				t.Fatalf("no end: %+v", b.moves)
 			}
 		}
 		for b.turnTrims() {
 		}
 		w := b.scene.Wanted
-		for i, r := range b.rows {
-			p := proto.Partition(i)
+		for p, r := range b.rows.All() {
 			var followers []proto.NodeName
 			if f := w.Follower(p); f != "" {
 				followers = []proto.NodeName{f}
@@ -168,11 +191,25 @@ func TestMovesEnd(t *testing.T) {
 
 // turnTrims is for the rows that are left with too many followers when no move is.
 func (b *ballet) turnTrims() bool {
-	changes := Trim(b.rows, nil, b.scene, b.most)
+	b.look()
+	changes := b.survey.Trim(nil, b.most)
 	for _, c := range changes {
 		b.change(c.Partition, c.Row)
 	}
 	return len(changes) > 0
+}
+
+func survey(s *Scene, rows ...Row) *Survey {
+	named := make(map[proto.NodeName]bool)
+	for _, r := range rows {
+		named[r.Owner] = true
+		for _, f := range r.Followers {
+			named[f] = true
+		}
+	}
+	v := new(Survey)
+	v.Look(MakeRows(rows), maps.Keys(named), s)
+	return v
 }
 
 // TestTrim: followers that are too many go, but for those that we merely do not hear: fewer are wanted then
@@ -195,7 +232,7 @@ func TestTrim(t *testing.T) {
 		{1, "", "b", row("c", "bd"), ""},
 	} {
 		have := ""
-		for _, c := range Trim([]Row{tt.row}, nil, stage(tt.followers, tt.silent, tt.dead), 1) {
+		for _, c := range survey(stage(tt.followers, tt.silent, tt.dead), tt.row).Trim(nil, 1) {
 			have = short(c.Row)
 		}
 		if have != tt.want {
@@ -225,16 +262,16 @@ func TestWhatBeginsFirst(t *testing.T) {
 	for most := range len(want) + 2 {
 		first := slices.Clone(want[:min(most, len(want))])
 		slices.SortFunc(first, func(a, b Move) int { return int(a.Partition) - int(b.Partition) })
-		if have := Begin(rows, nil, s, never, most); !slices.Equal(have, first) {
+		if have := survey(s, rows...).Begin(nil, never, most); !slices.Equal(have, first) {
 			t.Errorf("of %d: %+v, want %+v", most, have, first)
 		}
 	}
 	rests := func(p proto.Partition) bool { return p == 4 }
-	if have := Begin(rows, []Move{{Partition: 5, From: "e", To: "a", State: Freezing}}, s, rests, 1); len(have) != 1 || have[0] != want[2] {
+	if have := survey(s, rows...).Begin([]Move{{Partition: 5, From: "e", To: "a", State: Freezing}}, rests, 1); len(have) != 1 || have[0] != want[2] {
 		t.Errorf("with one under way and one that rests: %+v", have)
 	}
 	s.Wanted = nil
-	if have := Begin(rows, nil, s, never, 9); len(have) != 0 {
+	if have := survey(s, rows...).Begin(nil, never, 9); len(have) != 0 {
 		t.Errorf("while nobody knows where: %+v", have)
 	}
 }
@@ -266,7 +303,7 @@ func TestUpkeep(t *testing.T) {
 		{"a refill in the wrong place", "", "", row("a", "d"), Move{To: "e", State: Learning}, gone},
 		{"a row without an owner", "", "", row("", ""), Move{To: "d", State: Learning}, gone},
 	} {
-		on, ended := Upkeep([]Row{tt.row}, []Move{tt.move}, stage(1, tt.silent, tt.dead))
+		on, ended := Upkeep(MakeRows([]Row{tt.row}), []Move{tt.move}, stage(1, tt.silent, tt.dead))
 		have := ""
 		switch {
 		case len(ended) == 1 && len(on) == 0:
@@ -278,11 +315,11 @@ func TestUpkeep(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.name, have, tt.want)
 		}
 	}
-	if _, ended := Upkeep([]Row{row("a", "d")}, []Move{{From: "a", To: "b", State: Learning}}, &Scene{Verdict: stage(1, "", "").Verdict, Fit: func(proto.NodeName) bool { return true }}); len(ended) > 0 {
+	if _, ended := Upkeep(MakeRows([]Row{row("a", "d")}), []Move{{From: "a", To: "b", State: Learning}}, &Scene{Verdict: stage(1, "", "").Verdict, Fit: func(proto.NodeName) bool { return true }}); len(ended) > 0 {
 		t.Error("while nobody knows where copies are wanted, moves go on")
 	}
 	s := stage(0, "", "")
-	if _, ended := Upkeep([]Row{row("a", "")}, []Move{{To: "d", State: Learning}}, s); len(ended) != 1 {
+	if _, ended := Upkeep(MakeRows([]Row{row("a", "")}), []Move{{To: "d", State: Learning}}, s); len(ended) != 1 {
 		t.Error("a refill goes on though no followers are wanted any more")
 	}
 }

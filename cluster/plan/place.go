@@ -196,6 +196,11 @@ type Wanted struct {
 	Runs      []proto.NodeName // of the Placement's shards, in their order
 }
 
+// same reports whether both want the same.
+func (w *Wanted) same(o *Wanted) bool {
+	return w == o || w != nil && o != nil && w.Placement == o.Placement && slices.Equal(w.Runs, o.Runs)
+}
+
 // Owner returns who should own the partition, "" for nobody.
 func (w *Wanted) Owner(p proto.Partition) proto.NodeName {
 	if w == nil || int(p) >= len(w.Placement.owners) {

@@ -1,17 +1,17 @@
 // Package plan holds the coordinator's decisions: where copies of partitions should be (Place), which
 // partitions begin anew now (Decide), who takes over from a lost owner (Heirs, Succeed), what an owner's
-// wish leads to (Grant), what is moved (Begin, Upkeep, Trim), who keeps the register (Voters), and what is
+// wish leads to (Grant), what is moved (Upkeep, Survey), who keeps the register (Voters), and what is
 // left after the register was lost (Recover).
 //
 // It is pure: no goroutine, lock, clock or socket, and the same arguments give the same answer on
 // every node. It does not know how a Table travels, who the coordinator is, or how a node is found
 // to be dead; package cluster does, and gives its Verdict.
 //
-// Read place.go, verdict.go, then this file, then move.go, wish.go, voters.go and recover.go.
+// Read place.go, verdict.go, then this file and rows.go, then move.go with survey.go, wish.go, voters.go and
+// recover.go.
 package plan
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/roomring/roomring/proto"
@@ -50,14 +50,13 @@ type Change struct {
 //
 // A partition with a follower that is not proved dead is left alone: in a fail-over the follower promises
 // the next term first (Heirs, Succeed). A partition whose owner lives stays, wherever the ring would
-// have it: planned moves are hand-offs (Begin).
-func Decide(generation uint32, rows []Row, verdict func(proto.NodeName) Verdict, wanted func(proto.Partition) proto.NodeName) []Change {
+// have it: planned moves are hand-offs (Survey.Begin).
+func Decide(generation uint32, rows Rows, verdict func(proto.NodeName) Verdict, wanted func(proto.Partition) proto.NodeName) []Change {
 	var changes []Change
-	for i, row := range rows {
+	for p, row := range rows.All() {
 		if !lost(row, verdict) {
 			continue
 		}
-		p := proto.Partition(i)
 		owner := wanted(p)
 		if owner == "" || verdict(owner) != Lives {
 			continue
@@ -68,7 +67,7 @@ func Decide(generation uint32, rows []Row, verdict func(proto.NodeName) Verdict,
 }
 
 // lost reports whether every copy that the Table knows is proved dead.
-func lost(row Row, verdict func(proto.NodeName) Verdict) bool {
+func lost(row *Row, verdict func(proto.NodeName) Verdict) bool {
 	if row.Owner != "" && verdict(row.Owner) != Proved {
 		return false
 	}
@@ -84,24 +83,3 @@ func reset(owner proto.NodeName, after proto.Term, generation uint32) Row {
 // next returns the term that follows t while the register is in the generation. The maximum only
 // matters for a generation that is behind t's: a term never goes back, whoever asks.
 func next(t proto.Term, generation uint32) proto.Term { return max(t+1, t.In(generation)) }
-
-// Apply returns rows with the changes made; rows stays as it was. It fails, and changes nothing,
-// when a Change names a partition that does not exist, replaces another term than the Row has, or
-// does not raise the term.
-func Apply(rows []Row, changes []Change) ([]Row, error) {
-	next := slices.Clone(rows)
-	for _, c := range changes {
-		if int(c.Partition) >= len(next) {
-			return nil, fmt.Errorf("change partition %d: there are only %d", c.Partition, len(next))
-		}
-		row := &next[c.Partition]
-		if row.Term != c.Replaces {
-			return nil, fmt.Errorf("change partition %d: replaces term %d, but it has term %d", c.Partition, c.Replaces, row.Term)
-		}
-		if c.Row.Term <= c.Replaces {
-			return nil, fmt.Errorf("change partition %d: term %d does not follow term %d", c.Partition, c.Row.Term, c.Replaces)
-		}
-		*row = c.Row
-	}
-	return next, nil
-}

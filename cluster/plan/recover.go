@@ -12,11 +12,11 @@ import "github.com/roomring/roomring/proto"
 // Every row that ever had a term gets one of the generation, so that nothing of an older one is
 // taken any more, whoever may still say it. The order of the tables does not matter; all have the
 // same length, and with none there are no rows. The generation is above that of all terms.
-func Recover(generation uint32, tables [][]Row, lives func(proto.NodeName) bool, wanted func(proto.Partition) proto.NodeName) []Row {
+func Recover(generation uint32, tables []Rows, lives func(proto.NodeName) bool, wanted func(proto.Partition) proto.NodeName) []Row {
 	if len(tables) == 0 {
 		return nil
 	}
-	rows := make([]Row, len(tables[0]))
+	rows := make([]Row, tables[0].Len())
 	for i := range rows {
 		p := proto.Partition(i)
 		row, agreed := newest(tables, p)
@@ -33,13 +33,13 @@ func Recover(generation uint32, tables [][]Row, lives func(proto.NodeName) bool,
 
 // newest returns the partition's row of the highest term, and whether all tables that have that
 // term agree on it.
-func newest(tables [][]Row, p proto.Partition) (row Row, agreed bool) {
-	row, agreed = tables[0][p], true
+func newest(tables []Rows, p proto.Partition) (row Row, agreed bool) {
+	row, agreed = *tables[0].At(p), true
 	for _, t := range tables[1:] {
-		switch {
-		case t[p].Term > row.Term:
-			row, agreed = t[p], true
-		case t[p].Term == row.Term && !t[p].Equal(row):
+		switch other := t.At(p); {
+		case other.Term > row.Term:
+			row, agreed = *other, true
+		case other.Term == row.Term && !other.Equal(row):
 			agreed = false
 		}
 	}

@@ -29,7 +29,7 @@ func TestRecover(t *testing.T) {
 	kept, begun := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		const partitions, generation = 12, 5
-		tables := rapid.SliceOfN(rapid.SliceOfN(drawKnown, partitions, partitions), 1, 4).Draw(t, "tables")
+		tables := rapid.SliceOfN(rapid.Map(rapid.SliceOfN(drawKnown, partitions, partitions), MakeRows), 1, 4).Draw(t, "tables")
 		dead := rapid.SampledFrom([]proto.NodeName{"s1/1", "s2/1", "nobody"}).Draw(t, "dead")
 		lives := func(n proto.NodeName) bool { return n != dead }
 		wanted := rapid.SampledFrom([]proto.NodeName{"", "s3/1", "s4/1"}).Draw(t, "wanted")
@@ -41,7 +41,7 @@ func TestRecover(t *testing.T) {
 		for p, r := range rows {
 			var top []Row // what is known of the highest term
 			for _, table := range tables {
-				switch row := table[p]; {
+				switch row := *table.At(proto.Partition(p)); {
 				case len(top) == 0 || row.Term > top[0].Term:
 					top = []Row{row}
 				case row.Term == top[0].Term:
@@ -80,7 +80,7 @@ func TestRecoverKeepsWhoNeverStopped(t *testing.T) {
 	wanted := func(proto.Partition) proto.NodeName { return "a/1" }
 	behind := []Row{{Owner: "a/1", Term: 3, Since: 1}, {Owner: "a/1", Term: 3, Since: 1}}
 	ahead := []Row{{Owner: "a/1", Term: 5, Since: 1, Followers: []proto.NodeName{"b/1", "c/1"}}, {Owner: "b/1", Term: 4, Since: 4}}
-	rows := Recover(1, [][]Row{behind, ahead}, lives, wanted)
+	rows := Recover(1, []Rows{MakeRows(behind), MakeRows(ahead)}, lives, wanted)
 	want := []Row{
 		{Owner: "a/1", Term: 1<<32 | 6, Since: 1, Followers: []proto.NodeName{"c/1"}},
 		{Owner: "a/1", Term: 1<<32 | 5, Since: 1<<32 | 5},

@@ -2,7 +2,6 @@ package register
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -446,23 +445,6 @@ func TestMemorySnapshotIsWholeOrNot(t *testing.T) {
 	if b, _ := io.ReadAll(from); string(b) != "three" || len(all) != 1 || all[0].Size != 5 {
 		t.Errorf("snapshot %q of %+v", b, all[0])
 	}
-}
-
-func FuzzParseFacts(f *testing.F) {
-	voters := []proto.NodeName{"s1/0000000000001", "s2/0000000000001"}
-	f.Add(appendFacts(nil, &facts{index: 7, voters: voters}))
-	f.Add(appendFacts(nil, &facts{index: 7, voters: voters, table: foundOrder(founding(2)).Command.Found}))
-	f.Add(binary.BigEndian.AppendUint64([]byte{1}, 9))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		first, err := parseFacts(b)
-		if err != nil {
-			return
-		}
-		again, err := parseFacts(appendFacts(nil, &first))
-		if err != nil || again.index != first.index || len(again.voters) != len(first.voters) || (again.table == nil) != (first.table == nil) {
-			t.Errorf("%+v became %+v, %v", first, again, err)
-		}
-	})
 }
 
 // A Register that is not run, or has ended, takes nothing.

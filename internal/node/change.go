@@ -72,7 +72,7 @@ func (n *Node) recover(ctx context.Context) (doc admin.RecoverDocument, err erro
 	doc.Generation, doc.Nodes = after.Founding().Generation, append(linked, n.name)
 	slices.Sort(doc.Nodes)
 	for p, row := range after.Rows() {
-		if was := before.Row(proto.Partition(p)); row.Owner != "" && row.Owner == was.Owner && row.Since == was.Since {
+		if was := before.Row(p); row.Owner != "" && row.Owner == was.Owner && row.Since == was.Since {
 			doc.Kept++
 		} else {
 			doc.Reset++

@@ -173,13 +173,13 @@ func TestShardJoins(t *testing.T) {
 		tr := w.talk(8)
 		time.Sleep(time.Second)
 		owners := w.watchOwners("r1")
-		before := slices.Clone(w.running["r1"].Table().Rows())
+		before := w.running["r1"].Table()
 		w.shard("s4", 3, shard.Config{})
 		w.waitFor("s4 is on the ring", 10*time.Second, func() bool { return len(w.running["r1"].Ring().Shards()) == 4 })
 		w.settle(30 * time.Second)
 		moved := 0
 		for p, changes := range owners() {
-			was, is := before[p].Owner, w.running["r1"].Table().Row(proto.Partition(p)).Owner
+			was, is := before.Row(proto.Partition(p)).Owner, w.running["r1"].Table().Row(proto.Partition(p)).Owner
 			if want := 0; was == is && changes != want || was != is && changes != 1 {
 				t.Errorf("partition %d went from %s to %s in %d changes", p, was, is, changes)
 			}
@@ -200,20 +200,20 @@ func (w *world) watchOwners(id string) func() []int {
 	n := w.running[id]
 	changed, stop := n.Watch()
 	done, ended := make(chan struct{}), make(chan struct{})
-	rows := n.Table().Rows()
-	counts := make([]int, len(rows))
+	table := n.Table()
+	counts := make([]int, table.Partitions())
 	go func() {
 		defer close(ended)
 		for {
 			select {
 			case <-changed:
-				now := n.Table().Rows()
-				for p := range now {
-					if now[p].Owner != rows[p].Owner {
+				now := n.Table()
+				for p, row := range now.Rows() {
+					if row.Owner != table.Row(p).Owner {
 						counts[p]++
 					}
 				}
-				rows = now
+				table = now
 			case <-done:
 				return
 			}

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -82,9 +81,7 @@ func copiesLacking(self proto.NodeName, v *cluster.View, t *cluster.Table) bool 
 		}
 	}
 	wanted := min(int(t.Settings.Followers), staying-1)
-	return slices.ContainsFunc(t.Rows(), func(r cluster.Row) bool {
-		return r.Owner != self && len(r.Followers) < wanted
-	})
+	return wanted > 0 && t.Alone(self) > 0 // more than one is never wanted
 }
 
 // standing is what keeps the node from being a whole part of its cluster.

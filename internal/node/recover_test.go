@@ -57,7 +57,7 @@ func TestRecover(t *testing.T) {
 					t.Errorf("it belongs to %+v now", f)
 				}
 				for p, row := range now.Rows() {
-					was := before.Rows()[p]
+					was := before.Row(p)
 					if was.Owner == w.running[lives].Name() && row.Since != was.Since {
 						t.Errorf("partition %d, whose owner lives: %v became %v", p, was, row)
 					}
@@ -138,8 +138,8 @@ func TestOldMajorityComesBack(t *testing.T) {
 				w.agree(10 * time.Second)
 				after := w.running[third].Table()
 				for p, row := range after.Rows() {
-					if !row.Equal(before.Rows()[p]) {
-						t.Errorf("partition %d: %v became %v", p, before.Rows()[p], row)
+					if !row.Equal(before.Row(p)) {
+						t.Errorf("partition %d: %v became %v", p, before.Row(p), row)
 					}
 				}
 				if f := after.Founding(); f.Generation != 1 {

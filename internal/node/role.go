@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"net"
 	"slices"
 	"sync"
@@ -69,7 +68,7 @@ func (r *routerRole) apply(_ *cluster.View, t *cluster.Table) {
 		return
 	}
 	var rows []router.Row
-	for p := range news(r.applied, t) {
+	for _, p := range t.News(r.applied) {
 		row := t.Row(p)
 		rows = append(rows, router.Row{Partition: p, Owner: row.Owner, Term: row.Term})
 	}
@@ -135,7 +134,7 @@ func (s *shardRole) sayLost() (owned, following int) {
 	for p, row := range t.Rows() {
 		switch {
 		case row.Owner == s.node.name && len(row.Followers) == 0:
-			alone = append(alone, proto.Partition(p))
+			alone = append(alone, p)
 			fallthrough
 		case row.Owner == s.node.name:
 			owned++
@@ -194,7 +193,7 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 		return
 	}
 	var rows []shard.Row
-	for p := range news(s.applied, t) {
+	for _, p := range t.News(s.applied) {
 		row, move := t.Row(p), t.Move(p)
 		rows = append(rows, shard.Row{Partition: p, Row: partition.Row{
 			Owner: row.Owner, Followers: row.Followers, Term: row.Term, Since: row.Since,
@@ -203,38 +202,6 @@ func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 	}
 	s.applied = t
 	s.SetTable(rows)
-}
-
-// news are the partitions whose row or move is another one than in the Table before, which may be nil: a
-// cluster that moves things has hundreds of Tables, each a few rows apart.
-func news(before, now *cluster.Table) iter.Seq[proto.Partition] {
-	return func(yield func(proto.Partition) bool) {
-		var rows []cluster.Row
-		var was []plan.Move
-		if before != nil {
-			rows, was = before.Rows(), before.Moves
-		}
-		is := now.Moves
-		for i := range now.Rows() {
-			p := proto.Partition(i)
-			var from, to plan.Move
-			from, was = first(was, p)
-			to, is = first(is, p)
-			if before == nil || from != to || !now.Rows()[i].Equal(rows[i]) {
-				if !yield(p) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// first takes the partition's move off the front of a list that is sorted by partition.
-func first(moves []plan.Move, p proto.Partition) (plan.Move, []plan.Move) {
-	if len(moves) > 0 && moves[0].Partition == p {
-		return moves[0], moves[1:]
-	}
-	return plan.Move{}, moves
 }
 
 func (s *shardRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error) {

@@ -316,12 +316,12 @@ func (a *archive) note(r *running, t, was *cluster.Table) {
 	}
 	a.versions[v] = t.Mark().Fingerprint
 	for p, row := range t.Rows() {
-		k := archiveKey{t.Instance, p, uint64(row.Term)}
+		k := archiveKey{t.Instance, int(p), uint64(row.Term)}
 		if other, ok := a.rows[k]; ok && !other.Equal(row) {
 			a.w.t.Errorf("partition %d has two rows of term %d: %v and %v", p, row.Term, other, row)
 		}
 		a.rows[k] = row
-		if was != nil && was.Instance == t.Instance && row.Term < was.Row(proto.Partition(p)).Term {
+		if was != nil && was.Instance == t.Instance && row.Term < was.Row(p).Term {
 			a.w.t.Errorf("%s took partition %d back to term %d", r.Name(), p, row.Term)
 		}
 	}

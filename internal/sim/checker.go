@@ -241,8 +241,8 @@ func (w *World) unkept(s *shard) string {
 
 // unequal: all copies of a partition are the same.
 func (w *World) unequal(t *cluster.Table) string {
-	for i, row := range t.Rows() {
-		if why := w.compare(proto.Partition(i), row); why != "" {
+	for p, row := range t.Rows() {
+		if why := w.compare(p, row); why != "" {
 			return why
 		}
 	}

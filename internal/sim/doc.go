@@ -27,8 +27,8 @@
 //
 // Read world.go (what a run is), shape.go (what a seed decides), host.go and
 // node.go (machines and what runs there), router.go and shard.go (lanes around
-// the cores), link.go and sketch.go (connections), gossip.go and register.go (who
-// is there, and where the Table is kept), client.go (members and their sockets),
+// the cores), link.go and sketch.go (connections), package gossip and register.go
+// (who is there, and where the Table is kept), client.go (members and their sockets),
 // faults.go and directed.go (what goes wrong), then what is checked: ledger.go
 // (the truth: what every log holds), truth.go (what the Table may say),
 // conversation.go (what nodes say to each other), ear.go (what members hear),

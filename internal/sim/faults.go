@@ -368,11 +368,8 @@ func (w *World) kill(n *node, power bool) {
 
 // judge has one node call another dead.
 func (w *World) judge(n, o *node) {
-	if n == o || n.frozen {
-		return
-	}
-	if at, known := n.gossip.search(o.name); known && !n.gossip.words[at].dead {
-		n.gossip.bury(&n.gossip.words[at])
+	if !n.frozen {
+		n.gossip.Slander(o.name)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/cluster/plan"
+	"github.com/roomring/roomring/internal/sim/gossip"
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/shard/partition"
 )
@@ -24,7 +25,7 @@ type node struct {
 	host    *host
 	name    proto.NodeName
 	keeper  *cluster.Keeper
-	gossip  *gossip
+	gossip  *gossip.Gossip
 	lanes   []lane
 	started time.Duration
 
@@ -86,10 +87,10 @@ func (w *World) startNode(h *host) {
 	}
 	w.nodes = append(w.nodes, n)
 	w.byName[n.name] = n
-	n.gossip = newGossip(n)
+	n.gossip = w.newGossip(n)
 	n.call(func() { n.keeper.SetRegister(w.Time(), n.status()) })
-	n.call(func() { n.keeper.SetNodes(w.Time(), n.gossip.nodes()) })
-	n.gossip.join()
+	n.call(func() { n.keeper.SetNodes(w.Time(), n.gossip.Nodes()) })
+	n.gossip.Join()
 	n.every(keeperTick, func() { n.call(func() { n.keeper.Tick(w.Time()) }) })
 	n.every(probeEvery, n.probe)
 	for _, l := range n.lanes {
@@ -159,7 +160,7 @@ func (n *node) carryOut() {
 	say := cluster.Announced{Instance: n.keeper.Instance(), Voter: n.host.seat.voter, Draining: n.draining}
 	if say != n.said {
 		n.said = say
-		n.gossip.announce(say)
+		n.gossip.Announce(say)
 	}
 	for _, s := range n.keeper.Take() {
 		n.send(s.To, s.Frame)
@@ -344,7 +345,7 @@ func (n *node) die(power bool) {
 // leave ends the process with a goodbye.
 func (n *node) leave() {
 	n.w.Trace("%s leaves", n.name)
-	n.gossip.leave()
+	n.gossip.Leave()
 	n.end(false)
 	n.w.part(n, cluster.EndLeft)
 }

@@ -39,8 +39,7 @@ func copies(r plan.Row) []proto.NodeName {
 // founded takes the first Table of a founding: a recovery goes on from the newest
 // copy of the one before.
 func (g *ledger) founded(n *node, t *cluster.Table) {
-	for i := range t.Rows() {
-		p := proto.Partition(i)
+	for p := range t.Rows() {
 		was := plan.Row{}
 		if n.table != nil {
 			was = n.table.Row(p)
@@ -54,8 +53,7 @@ func (g *ledger) committed(was, next *cluster.Table, c *cluster.Command) {
 	for _, name := range c.Forget {
 		g.forgotten[name] = true
 	}
-	for i := range next.Rows() {
-		p := proto.Partition(i)
+	for p := range next.Rows() {
 		if a, b := was.Row(p), next.Row(p); a.Term != b.Term {
 			g.change(p, a, b)
 		}

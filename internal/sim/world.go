@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/gossip"
 	"github.com/roomring/roomring/internal/sim/timeline"
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/router/hub"
@@ -61,6 +62,7 @@ type World struct {
 	hosts     []*host
 	nodes     []*node // living and dead, in the order of their starts
 	byName    map[proto.NodeName]*node
+	circle    *gossip.Circle
 	routers   []*router // the same, by role
 	shards    []*shard
 	pairs     []*pair // of living nodes
@@ -73,7 +75,7 @@ type World struct {
 // Run plays one seed to its end, or to the first broken promise.
 func Run(o Options) Report {
 	w := &World{Timeline: timeline.New(o.Seed, 0x526f6f6d72696e67, o.Transcript), opt: o, byName: map[proto.NodeName]*node{}}
-	w.ledger = newLedger(w)
+	w.ledger, w.circle = newLedger(w), w.newCircle()
 	err := w.Play(w.play)
 	for _, r := range w.routers {
 		for _, l := range r.lanes {

@@ -18,8 +18,8 @@
 // and, once mended, kept in testdata/seeds, whose seeds always run.
 //
 // Read world.go (the clock, what a run is), shape.go (what a seed decides),
-// host.go and process.go (machines and what runs there), link.go and gossip.go
-// (how they hear of each other), register.go and voter.go (raft), faults.go and
+// host.go and process.go (machines and what runs there), link.go and package
+// gossip (how they hear of each other), register.go and voter.go (raft), faults.go and
 // operator.go (what happens to them), then what is checked: ledger.go (always)
 // and checker.go (how it must end).
 package council

@@ -119,8 +119,8 @@ func (w *World) strike() {
 			l.freeze(w.Between(100*time.Millisecond, 8*time.Second))
 		}
 	case faultVerdict:
-		if at, known := p.gossip.search(q.name); known && p != q && !p.frozen && !p.gossip.words[at].dead {
-			p.gossip.bury(&p.gossip.words[at])
+		if !p.frozen {
+			p.gossip.Slander(q.name)
 		}
 	case faultDepose:
 		if l := w.leader(); l != nil {

@@ -39,7 +39,7 @@ type tableKey struct {
 
 type rowKey struct {
 	instance  proto.Instance
-	partition int
+	partition proto.Partition
 	term      proto.Term
 }
 
@@ -139,7 +139,7 @@ func (l *ledger) judge(p *process, at proto.Partition, was, row cluster.Row) {
 func (l *ledger) recovers(p *process, t *cluster.Table) {
 	for i, row := range t.Rows() {
 		if !p.asked {
-			l.judge(p, proto.Partition(i), p.keeper.Table().Row(proto.Partition(i)), row)
+			l.judge(p, i, p.keeper.Table().Row(i), row)
 		}
 	}
 }

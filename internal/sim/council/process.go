@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/gossip"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -20,7 +21,7 @@ type process struct {
 	name     proto.NodeName
 	keeper   *cluster.Keeper
 	register *register
-	gossip   *gossip
+	gossip   *gossip.Gossip
 
 	alive    bool
 	frozen   bool // stopped: nothing is done, and everything waits
@@ -56,11 +57,11 @@ func startProcess(h *host) {
 	w.byName[p.name] = p
 	w.ledger.replaced(h)
 	p.register = openRegister(p)
-	p.gossip = newGossip(p)
+	p.gossip = w.newGossip(p)
 	w.Trace("%s starts, it votes as %s", p.name, p.register.memory.name)
 	p.call(func() { p.keeper.SetRegister(w.Time(), p.tell()) })
-	p.call(func() { p.keeper.SetNodes(w.Time(), p.gossip.nodes()) })
-	p.gossip.join()
+	p.call(func() { p.keeper.SetNodes(w.Time(), p.gossip.Nodes()) })
+	p.gossip.Join()
 	p.every(tickEvery, func() { p.keeper.Tick(w.Time()) })
 	p.every(meshEvery, p.mesh)
 	p.every(probeEvery, p.probe)
@@ -112,7 +113,7 @@ func (p *process) carryOut() {
 	say := cluster.Announced{Instance: p.keeper.Instance(), Voter: p.register.memory.name, Draining: p.draining}
 	if say != p.said {
 		p.said = say
-		p.gossip.announce(say)
+		p.gossip.Announce(say)
 	}
 	for _, s := range p.keeper.Take() {
 		if e := p.ends[s.To]; e != nil {
@@ -262,7 +263,7 @@ func (p *process) leave() {
 			}
 		}
 	}
-	p.gossip.leave()
+	p.gossip.Leave()
 	p.alive, p.host.now = false, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/sim/gossip"
 	"github.com/roomring/roomring/internal/sim/timeline"
 	"github.com/roomring/roomring/proto"
 )
@@ -63,6 +64,7 @@ type World struct {
 	hosts     []*host
 	processes []*process // living and dead, in the order of their starts
 	byName    map[proto.NodeName]*process
+	circle    *gossip.Circle
 	links     []*link // that are open at one end at least
 	linkCount int
 	ledger    *ledger
@@ -71,7 +73,7 @@ type World struct {
 // Run plays one seed to its end, or to the first broken promise.
 func Run(o Options) Report {
 	w := &World{Timeline: timeline.New(o.Seed, 0x636f756e63696c, o.Transcript), opt: o, byName: make(map[proto.NodeName]*process)}
-	w.ledger = newLedger(w)
+	w.ledger, w.circle = newLedger(w), w.newCircle()
 	w.report.Violation = w.Play(w.play)
 	w.report.Seed, w.report.Hash, w.report.Events, w.report.Virtual = o.Seed, w.Hash(), w.Events, w.Now
 	return w.report
