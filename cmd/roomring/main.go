@@ -28,6 +28,7 @@ type commands struct {
 	Forget  forgetCommand  `cmd:"" help:"Say that a node is dead for good, so that its rooms wait for it no longer."`
 	Recover recoverCommand `cmd:"" help:"Found a cluster anew that has lost the majority of its voters for good."`
 	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
+	Verify  verifyCommand  `cmd:"" help:"Drive a cluster with numbered messages and say whether its promises held."`
 	Key     keyCommand     `cmd:"" help:"Print a new cluster key."`
 
 	Version kong.VersionFlag `name:"version" group:"Process" help:"Print the version, then exit."`

@@ -11,6 +11,9 @@ import (
 // maxFrame bounds a frame in either direction.
 const maxFrame = 16 << 20
 
+// MaxSize is the largest message, in bytes.
+const MaxSize = maxFrame
+
 // appendFrame appends a masked frame. The mask is the same for all frames of a conn: it hides nothing
 // here, and the server has the same work with it.
 func appendFrame(b []byte, op ws.OpCode, mask [4]byte, payload []byte) []byte {

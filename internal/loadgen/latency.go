@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// latencies counts durations in buckets that are 1/64 of their value wide, so percentiles are right
+// Latencies counts durations in buckets that are 1/64 of their value wide, so percentiles are right
 // within 2 percent. Many goroutines may add at once.
-type latencies struct {
+type Latencies struct {
 	counts [(64 - subBits + 1) << subBits]atomic.Uint64
 	max    atomic.Int64
 }
@@ -34,13 +34,14 @@ func middleOf(bucket int) int64 {
 	return low + int64(1)<<shift/2
 }
 
-func (l *latencies) add(d int64) {
+// Add counts a duration in nanoseconds.
+func (l *Latencies) Add(d int64) {
 	l.counts[bucketOf(d)].Add(1)
 	raise(&l.max, d)
 }
 
-// quantiles returns, for each q (ascending, 0 to 1), the duration that a share q did not exceed.
-func quantiles(shards []latencies, qs ...float64) []time.Duration {
+// Quantiles returns, for each q (ascending, 0 to 1), the duration that a share q did not exceed.
+func Quantiles(shards []Latencies, qs ...float64) []time.Duration {
 	var sums [len(shards[0].counts)]uint64
 	var total uint64
 	for s := range shards {
@@ -66,10 +67,29 @@ func quantiles(shards []latencies, qs ...float64) []time.Duration {
 	return out
 }
 
-func maximum(shards []latencies) time.Duration {
+// Maximum returns the longest of all.
+func Maximum(shards []Latencies) time.Duration {
 	most := int64(0)
 	for s := range shards {
 		most = max(most, shards[s].max.Load())
 	}
 	return time.Duration(most)
+}
+
+// Reset forgets all.
+func (l *Latencies) Reset() {
+	for i := range l.counts {
+		l.counts[i].Store(0)
+	}
+	l.max.Store(0)
+}
+
+// Count returns how many durations were counted.
+func Count(shards []Latencies) (n uint64) {
+	for s := range shards {
+		for i := range shards[s].counts {
+			n += shards[s].counts[i].Load()
+		}
+	}
+	return n
 }

@@ -8,7 +8,7 @@
 // It is not a proof: a message is missed only if a member that stayed connected never got it.
 //
 // Read loadgen.go (what is asked and answered), run.go (the phases), room.go (who publishes when),
-// member.go (a connection), track.go (what a member has seen), stamp.go, latency.go and pause.go (what
+// member.go (who sends and hears), conn.go (a WebSocket, for internal/verify too), track.go (what a member has seen), stamp.go, latency.go and pause.go (what
 // an event in the middle of a run cost each room).
 package loadgen
 

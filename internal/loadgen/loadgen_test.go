@@ -343,15 +343,15 @@ func TestLatencyBuckets(t *testing.T) {
 			t.Errorf("%d is counted as %d", d, got)
 		}
 	}
-	shards := make([]latencies, 2)
+	shards := make([]Latencies, 2)
 	for i := range int64(1000) {
-		shards[i%2].add(i * 1000)
+		shards[i%2].Add(i * 1000)
 	}
-	q := quantiles(shards, 0.5, 0.99)
+	q := Quantiles(shards, 0.5, 0.99)
 	if q[0] < 490*time.Microsecond || q[0] > 510*time.Microsecond || q[1] < 975*time.Microsecond || q[1] > 1005*time.Microsecond {
 		t.Errorf("quantiles = %v", q)
 	}
-	if got := maximum(shards); got != 999*time.Microsecond {
+	if got := Maximum(shards); got != 999*time.Microsecond {
 		t.Errorf("maximum = %v", got)
 	}
 }

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gobwas/ws"
 )
 
 // room is a set of members, some of which publish, in turn.
@@ -150,14 +148,10 @@ func (r *room) encode(at int64) bool {
 			continue
 		}
 		stamp{r.run.id, uint32(r.id), uint16(m.pub), m.sent.Add(1), at}.put(r.payload)
-		op := ws.OpText
-		if r.run.cfg.Binary {
-			op = ws.OpBinary
-		}
 		if len(m.out) == 0 {
 			r.dirty = append(r.dirty, m)
 		}
-		m.out = appendFrame(m.out, op, m.mask, r.payload)
+		m.out = m.conn.AppendMessage(m.out, r.run.cfg.Binary, r.payload)
 		r.owed.Add(r.perMessage())
 		r.run.published.Add(1)
 		return true
@@ -168,8 +162,8 @@ func (r *room) encode(at int64) bool {
 // flush writes each publisher's messages at once. A failed write shows in the reader, too.
 func (r *room) flush() {
 	for _, m := range r.dirty {
-		if err := m.write(m.out); err != nil {
-			m.conn.Close()
+		if err := m.conn.Write(m.out, writeTimeout); err != nil {
+			m.conn.Abort()
 		}
 		m.out = m.out[:0]
 	}

@@ -19,6 +19,7 @@ const dialers = 64
 type run struct {
 	cfg     Config
 	id      uint32
+	dialer  Dialer
 	began   time.Time
 	rooms   []*room
 	members []*member
@@ -30,7 +31,7 @@ type run struct {
 	published, delivered    atomic.Uint64
 	doubled, reordered      atomic.Uint64
 	foreign, stalls, unsent atomic.Uint64
-	latency                 [8]latencies // by room, so that goroutines seldom meet
+	latency                 [8]Latencies // by room, so that goroutines seldom meet
 
 	mu            sync.Mutex
 	connectErrors int
@@ -67,13 +68,13 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 func newRun(cfg Config) *run {
 	var seed [4]byte
 	rand.Read(seed[:]) // never fails
-	r := &run{cfg: cfg, id: binary.BigEndian.Uint32(seed[:]), began: time.Now(), lastProgress: time.Now()}
+	r := &run{cfg: cfg, id: binary.BigEndian.Uint32(seed[:]), dialer: Dialer{TLS: cfg.TLS, Mask: seed}, began: time.Now(), lastProgress: time.Now()}
 	r.measureFrom.Store(math.MaxInt64)
 	r.measureTo.Store(math.MaxInt64)
 	for i := range cfg.Rooms {
 		rm := &room{run: r, id: i, name: fmt.Sprintf("bench-%08x-%d", r.id, i), wake: make(chan struct{}, 1)}
 		for k := range cfg.Members {
-			m := &member{run: r, room: rm, pub: -1, url: urlFor(cfg.URLs[(i+k)%len(cfg.URLs)], rm.name), mask: seed,
+			m := &member{run: r, room: rm, pub: -1, url: urlFor(cfg.URLs[(i+k)%len(cfg.URLs)], rm.name),
 				from: make([]tracker, cfg.Publishers)}
 			if k < cfg.Publishers {
 				m.pub = k
@@ -124,20 +125,24 @@ func (r *run) open(ctx context.Context, m *member) {
 		m.gone.Store(true)
 		return
 	}
-	if err := m.dial(ctx); err != nil {
+	conn, err := r.dialer.Dial(ctx, m.url)
+	if err != nil {
 		m.gone.Store(true)
 		r.note(&r.connectErrors, fmt.Errorf("connect %s: %w", m.url, err))
 		return
 	}
+	m.conn = conn
 	r.conns.Add(1)
 	r.opened.Add(1)
 	m.room.alive.Add(1)
 	r.readers.Go(func() {
-		if err := m.read(); err != nil && !r.closing.Load() {
+		err := conn.Read(m)
+		m.gone.Store(true)
+		if err != nil && !r.closing.Load() {
 			m.left = true
 			r.note(&r.closed, fmt.Errorf("%s: %w", m.url, err))
 		}
-		m.conn.Close()
+		conn.Abort()
 		m.room.alive.Add(-1)
 		r.conns.Add(-1)
 	})
@@ -278,7 +283,9 @@ func (r *run) end() {
 		return
 	}
 	for _, m := range r.members {
-		m.close()
+		if m.conn != nil {
+			m.conn.Close()
+		}
 	}
 	r.readers.Wait()
 }
@@ -299,8 +306,8 @@ func (r *run) judge(report *Report) {
 			report.Disagree++
 		}
 	}
-	q := quantiles(r.latency[:], 0.5, 0.99, 0.999)
-	report.P50, report.P99, report.P999, report.Max = ms(q[0]), ms(q[1]), ms(q[2]), ms(maximum(r.latency[:]))
+	q := Quantiles(r.latency[:], 0.5, 0.99, 0.999)
+	report.P50, report.P99, report.P999, report.Max = ms(q[0]), ms(q[1]), ms(q[2]), ms(Maximum(r.latency[:]))
 }
 
 func ms(d time.Duration) float64 { return math.Round(float64(d)/1e3) / 1e3 }

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/roomring/roomring/internal/verify"
+)
+
+type verifyCommand struct {
+	URL        []string      `name:"url" sep:"none" placeholder:"URL" default:"ws://127.0.0.1:8000/ws" help:"Router; again for more. A room's members are spread over them."`
+	Rooms      int           `name:"rooms" placeholder:"N" default:"100" help:"Rooms. Their names begin with verify-."`
+	Members    int           `name:"members" placeholder:"N" default:"5" help:"Members of each room. All publish, in turn."`
+	Rate       float64       `name:"rate" placeholder:"N" default:"2000" help:"Deliveries per second that are due, over all rooms."`
+	Size       int           `name:"size" placeholder:"BYTES" default:"128" help:"Size of a message."`
+	For        time.Duration `name:"for" placeholder:"TIME" default:"30s" help:"How long to send. Ctrl-C or SIGTERM ends it earlier; what is under way is still judged."`
+	Quiet      time.Duration `name:"quiet" placeholder:"TIME" default:"8s" help:"How long nothing must come, at the end, until what is missing counts as lost."`
+	Reconnect  bool          `name:"reconnect" help:"Open a conn again that closed, at the next --url, with since= its last position."`
+	Allow      []string      `name:"allow" placeholder:"WHAT" help:"What breaks no promise in this run: gaps, resets, closed; with commas."`
+	At         []string      `name:"at" sep:"none" placeholder:"TIME='COMMAND'" help:"Run a command so long after the first message; again for more. It begins an event."`
+	Events     string        `name:"events" placeholder:"FILE" help:"Each line that can be read here begins an event of that name. - is stdin."`
+	JSON       bool          `name:"json" help:"Print the report as JSON instead of a table."`
+	HTML       string        `name:"html" placeholder:"FILE" help:"Write the report as a page too, with a plot over time."`
+	NoProgress bool          `name:"no-progress" help:"Say nothing on stderr while it runs."`
+	Insecure   bool          `name:"insecure" help:"Take any certificate of a wss:// router."`
+}
+
+func (verifyCommand) Help() string {
+	return `Fills rooms of its own with members at the routers, all of whom publish numbered messages, and follows
+every message to every member by the offsets that the cluster gives them (num=1). Meanwhile you, or --at,
+kill, stop, drain and cut what you like. In the end it says whether the promises held, and for each event
+how long the rooms stood still: a room's pause is its longest time from when a message was due to its
+delivery, among the messages of that period.
+
+  lost        a message that any member received, or whose socket stayed open, is missing at a member that
+              was there, and that member was told neither gap nor reset
+  doubled     it came again: at the same offset, or at another one of the same epoch
+  reordered   it came after a later one, or out of its publisher's order
+  invented    nobody sent it            altered   a byte of it is not as it was sent
+  two contents, disagree                an offset with two contents; members that heard another one
+  malformed   a frame that num=1 does not allow
+  unplaced    the socket on which it was sent closed and nobody saw it: its fate is unknown, no promise broken
+
+Each of the above but the last breaks the promises. So does, unless --allow says that it may happen: a gap
+or a reset that was announced; a socket that closed, but for one closed with 1001 or 1012 (going away) and,
+with --reconnect, one that came back.
+
+  roomring verify --url ws://127.0.0.1:8000/ws --url ws://127.0.0.1:8010/ws --at 10s='kill -9 123' --html report.html
+
+Exit code 1 when a promise did not hold, no conn opened or nothing was delivered.`
+}
+
+// Run drives a cluster and judges it.
+func (c *verifyCommand) Run(w *world) error {
+	cfg, err := c.config()
+	if err != nil {
+		return usage(err.Error())
+	}
+	if err := verify.Check(cfg); err != nil {
+		return usage(err.Error())
+	}
+	ctx, end := context.WithCancel(w.ctx)
+	defer end()
+	if cfg.Events, err = c.events(ctx, w); err != nil {
+		return usage(err.Error())
+	}
+	say := &teller{w: w.stderr, rewrite: w.stderrTerminal}
+	cfg.Done = say.done
+	if !c.NoProgress {
+		cfg.Progress = say.progress
+	}
+	report, err := verify.Run(w.ctx, cfg)
+	say.clear()
+	if err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if err := c.print(w, report); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	if !report.Held {
+		return errPromise
+	}
+	return nil
+}
+
+// errPromise is the end of a run in which a promise did not hold; the report has said which.
+var errPromise = errors.New("a promise did not hold")
+
+func (c *verifyCommand) config() (verify.Config, error) {
+	cfg := verify.Config{URLs: c.URL, Rooms: c.Rooms, Members: c.Members, Rate: c.Rate, Size: c.Size, For: c.For,
+		Reconnect: c.Reconnect, Quiet: c.Quiet}
+	for _, what := range c.Allow {
+		switch what {
+		case "gaps":
+			cfg.Allow.Gaps = true
+		case "resets":
+			cfg.Allow.Resets = true
+		case "closed":
+			cfg.Allow.Closed = true
+		default:
+			return cfg, fmt.Errorf("--allow %s: want gaps, resets or closed", what)
+		}
+	}
+	if c.Insecure {
+		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	}
+	for _, text := range c.At {
+		when, line, ok := strings.Cut(text, "=")
+		at, err := time.ParseDuration(strings.TrimSpace(when))
+		if !ok || err != nil {
+			return cfg, fmt.Errorf("--at %q: want a time and a command, for example 10s='kill -9 123'", text)
+		}
+		cfg.At = append(cfg.At, verify.Command{At: at, Line: line})
+	}
+	return cfg, nil
+}
+
+// events opens where events are read; nil when nowhere. It is closed when ctx ends.
+func (c *verifyCommand) events(ctx context.Context, w *world) (io.Reader, error) {
+	switch c.Events {
+	case "":
+		return nil, nil
+	case "-":
+		return w.stdin, nil
+	}
+	info, err := os.Stat(c.Events)
+	if err != nil {
+		return nil, fmt.Errorf("--events: %w", err)
+	}
+	if info.Mode()&fs.ModeNamedPipe == 0 {
+		f, err := os.Open(c.Events)
+		if err != nil {
+			return nil, fmt.Errorf("--events: %w", err)
+		}
+		context.AfterFunc(ctx, func() { f.Close() })
+		return f, nil
+	}
+	f, err := os.OpenFile(c.Events, os.O_RDWR, 0) // a pipe opens at once so, and outlives its writers
+	if err != nil {
+		return nil, fmt.Errorf("--events: %w", err)
+	}
+	context.AfterFunc(ctx, func() { f.Close() })
+	return f, nil
+}
+
+func (c *verifyCommand) print(w *world, report *verify.Report) error {
+	if c.HTML != "" {
+		if err := writePage(c.HTML, report); err != nil {
+			return err
+		}
+	}
+	if !c.JSON {
+		return report.WriteText(w.stdout)
+	}
+	e := json.NewEncoder(w.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(report)
+}
+
+func writePage(name string, report *verify.Report) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	err = report.WriteHTML(f)
+	return errors.Join(err, f.Close())
+}
+
+// teller says on stderr what goes on: over the last line on a terminal, below it elsewhere.
+type teller struct {
+	w       io.Writer
+	rewrite bool
+
+	mu sync.Mutex // held while a line is written
+}
+
+func (t *teller) progress(p verify.Progress) {
+	line := fmt.Sprintf("%s: %d of %d conns", p.Phase, p.Conns, p.Want)
+	if p.Phase != "connecting" {
+		line += fmt.Sprintf(", %s deliveries/s", thousands(p.PerSecond))
+	}
+	if p.Missing > 0 {
+		line += fmt.Sprintf(", %d missing", p.Missing)
+	}
+	if p.Faults > 0 {
+		line += fmt.Sprintf(", %d FAULTS", p.Faults)
+	}
+	if p.Event != "" {
+		line += ", after " + p.Event
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rewrite {
+		const width = 79
+		if r := []rune(line); len(r) > width {
+			line = string(r[:width-1]) + "…"
+		}
+		fmt.Fprintf(t.w, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(t.w, line)
+}
+
+// done tells how a command ended.
+func (t *teller) done(d verify.Done) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.rewrite {
+		fmt.Fprint(t.w, "\r\x1b[K")
+	}
+	fmt.Fprintf(t.w, "%s: %s: exit code %d after %s\n", d.At, d.Line, d.ExitCode, d.Took.Round(time.Millisecond))
+	if out := strings.TrimRight(d.Output, "\n"); out != "" {
+		fmt.Fprintf(t.w, "  %s\n", strings.ReplaceAll(out, "\n", "\n  "))
+	}
+}
+
+func (t *teller) clear() {
+	if t.rewrite {
+		fmt.Fprint(t.w, "\r\x1b[K")
+	}
+}
