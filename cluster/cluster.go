@@ -229,8 +229,8 @@ func (c *Cluster) Describe(withTable bool) RingDocument {
 	return Describe(c.cfg.Name, c.cfg.Partitions, c.View(), c.Ring(), c.Table(), c.Stance().Leader, withTable)
 }
 
-// Watch returns a channel that receives a value after View, Ring or Table changed, several changes
-// as one, and a function that ends it.
+// Watch returns a channel that receives a value after View, Ring, Table, Stance or Probes changed,
+// several changes as one, and a function that ends it.
 func (c *Cluster) Watch() (changed <-chan struct{}, stop func()) {
 	w := make(chan struct{}, 1)
 	c.mu.Lock()
@@ -492,11 +492,11 @@ func (c *Cluster) carryOut() {
 
 func (c *Cluster) swap() bool {
 	k := c.keeper
-	probes := k.Probes()
+	probes, asked := k.Probes(), c.probes.Load()
 	c.probes.Store(&probes)
 	stance := k.Stance(time.Now())
 	was := c.stance.Load()
-	if was != nil && *was == stance && c.View() == k.View() && c.Ring() == k.Ring() && c.Table() == k.Table() {
+	if was != nil && *was == stance && asked != nil && slices.Equal(*asked, probes) && c.View() == k.View() && c.Ring() == k.Ring() && c.Table() == k.Table() {
 		return false
 	}
 	c.stance.Store(&stance)

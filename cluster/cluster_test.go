@@ -50,7 +50,7 @@ func (m *mesh) send(from, to proto.NodeName, frame []byte) {
 
 func (m *mesh) start(t *testing.T, id proto.NodeID, run int, role proto.Role, expect int) *meshNode {
 	t.Helper()
-	self := Node{Name: proto.MakeNodeName(id, proto.Incarnation(run)), Role: role, Lanes: 1, Started: int64(run)}
+	self := Node{Name: proto.MakeNodeName(id, proto.Incarnation(run)), Role: role, Lanes: 1, Started: int64(run), Addresses: Addresses{Link: string(id) + ":1"}}
 	c, err := New(Config{
 		Self:            self,
 		Name:            "test",
@@ -209,6 +209,36 @@ func TestClusterFailsOver(t *testing.T) {
 		m.mu.Unlock()
 		time.Sleep(5 * time.Second)
 		mustAgree(t, s1, s2)
+	})
+}
+
+// TestProbesAreWatched: gossip hears a node again that was taken for dead. The View stays, and who asks
+// after nodes is woken all the same.
+func TestProbesAreWatched(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMesh()
+		s1 := m.start(t, "s1", 1, proto.RoleShard, 2)
+		s2 := m.start(t, "s2", 2, proto.RoleShard, 2)
+		r1 := m.start(t, "r1", 3, proto.RoleRouter, 0)
+		time.Sleep(2 * time.Second)
+		lost := s2.cfg.Self.Name
+		m.dir.Set(lost, Dead)
+		for _, n := range []*meshNode{s1, r1} {
+			n.LinkDown(lost, EndBroken)
+			n.SetFate(lost, FateRefused)
+		}
+		time.Sleep(time.Second)
+		if s1.View().State(lost) != Dead || len(s1.Probes()) != 0 {
+			t.Fatalf("it is %v, and asked after: %v", s1.View().State(lost), s1.Probes())
+		}
+		changed, unwatch := s1.Watch()
+		defer unwatch()
+		synctest.Wait()
+		m.dir.Set(lost, Alive)
+		<-changed
+		if len(s1.Probes()) != 1 {
+			t.Errorf("asked after: %v", s1.Probes())
+		}
 	})
 }
 

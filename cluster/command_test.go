@@ -137,6 +137,17 @@ func checkExecuted(t *rapid.T, old *Table, c *Command, next *Table) {
 	if anew := NewTable(next.Head, listed(next)); anew.print != next.print || !maps.Equal(anew.named, next.named) {
 		t.Fatalf("%+v led to fingerprint %x and %v, but the rows give %x and %v", c, next.print, next.named, anew.print, anew.named)
 	}
+	for _, before := range []*Table{old, NewTable(old.Head, listed(old))} { // with chunks in common, and without
+		var news []proto.Partition
+		for p, r := range next.Rows() {
+			if !r.Equal(old.Row(p)) || next.Move(p) != old.Move(p) {
+				news = append(news, p)
+			}
+		}
+		if have := next.News(before); !slices.Equal(have, news) {
+			t.Fatalf("%+v made news of %v, want %v", c, have, news)
+		}
+	}
 	changed := make(map[proto.Partition]Row)
 	for _, x := range c.Changes {
 		changed[x.Partition] = x.Row

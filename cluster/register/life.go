@@ -27,6 +27,9 @@ const (
 	rpcTimeout    = time.Second
 	maxPool       = 2 // idle streams per voter
 
+	// pruneApart is between two voters that close their idle streams.
+	pruneApart = 2 * time.Second
+
 	// inFlight switches raft's pipelines off. Their sender and their reader can wait for each other
 	// for ever once a voter refuses an append: nothing more is sent to it while this leader leads,
 	// and raft never ends (v1.8.0: netPipeline.AppendEntries against pipelineDecode).
@@ -61,6 +64,8 @@ type life struct {
 	wake     chan raft.Observation
 	watching sync.WaitGroup
 
+	pruning atomic.Bool // idle streams are to be closed
+
 	orders *orders       // under way
 	term   atomic.Uint64 // the last term in which we led and whose barrier has passed
 	over   atomic.Bool   // raft is ending, or cannot go on
@@ -91,7 +96,7 @@ func startLife(h *home, s *streams, seen *seen, log *zap.Logger, failed func(err
 	err = guarded(func() error {
 		l.raft, err = raft.NewRaft(
 			raftConfig(h.voter, newRaftLog(log)),
-			&state{log: log, seen: seen},
+			&state{log: log, seen: seen, left: l.pruneLater},
 			&guardedLogs{LogStore: h.store.logs, snapshots: h.store.snapshots, failed: fail},
 			&guardedStable{StableStore: h.store.stable, failed: fail},
 			h.store.snapshots,
@@ -153,6 +158,25 @@ func (l *life) await(f raft.Future) error {
 	default:
 		return errStopped
 	}
+}
+
+// pruneLater closes the idle streams, since a server is gone: raft keeps some to each, with 256 KiB, and never
+// looks again at those of one that is no server any more. It ends streams of others too, which are opened
+// anew at once; but all voters together would cost the leader its lease. So they take turns, by their places
+// in the configuration.
+func (l *life) pruneLater(servers []raft.ServerID) {
+	if l.pruning.Swap(true) {
+		return
+	}
+	turn := slices.Index(servers, raft.ServerID(l.voter)) + 2
+	l.watching.Go(func() {
+		select {
+		case <-time.After(time.Duration(turn) * pruneApart):
+			l.pruning.Store(false)
+			l.trans.CloseStreams()
+		case <-l.gone:
+		}
+	})
 }
 
 // watch looks at raft whenever something changes there.

@@ -54,6 +54,11 @@ func TestNextLeaderKnowsAll(t *testing.T) {
 				all[0].must(all[0].change(p))
 			}
 			old := all[0].register.Status().Term
+			for _, n := range all[1:] { // an election is won some time before it is known what was committed
+				for _, o := range all[1:] {
+					w.mem.Delay(n.ip, o.ip, 20*time.Millisecond)
+				}
+			}
 			all[0].kill()
 			next := w.leader()
 			if s := next.register.Status(); s.Term <= old {
@@ -159,6 +164,33 @@ func TestRemoveAndAddAgain(t *testing.T) {
 		w.settled()
 		if !out.has(1) || len(out.register.Status().Servers) != 3 {
 			t.Errorf("after it came back: %s", out)
+		}
+	})
+}
+
+// TestServersThatLeaveCostNothing: servers come and go, under new names each time, and what they were
+// linked with does not stay.
+func TestServersThatLeaveCostNothing(t *testing.T) {
+	bubble(t, func(w *world) {
+		all := w.voters(3)
+		most := 0
+		for run := range 8 {
+			guest := w.start("s9", 100+run, "")
+			w.join(guest)
+			all[0].must(all[0].change(proto.Partition(run)))
+			all[0].must(cluster.Order{Kind: cluster.OrderRemove, Voter: guest.name})
+			guest.kill()
+			w.settled()
+			time.Sleep(6 * pruneApart)
+			open := 0
+			for _, n := range all {
+				open += n.streams()
+			}
+			if run == 1 {
+				most = open
+			} else if run > 1 && open > most {
+				t.Fatalf("%d streams are open after %d guests, %d after two", open, run+1, most)
+			}
 		}
 	})
 }

@@ -49,7 +49,10 @@ func (s *seen) note(f *facts) {
 type state struct {
 	log  *zap.Logger
 	seen *seen
+	left func(servers []raft.ServerID) // told of those that stay when one is gone; nil for nobody
 	now  facts
+
+	servers []raft.ServerID // of the last configuration
 }
 
 // Apply does what an entry says. It returns nil or an error that wraps cluster.ErrRefused, on all
@@ -89,6 +92,19 @@ func (s *state) StoreConfiguration(index uint64, configuration raft.Configuratio
 	}
 	s.now.voters = voters
 	s.publish()
+	s.noteServers(configuration)
+}
+
+func (s *state) noteServers(configuration raft.Configuration) {
+	var servers []raft.ServerID
+	for _, server := range configuration.Servers {
+		servers = append(servers, server.ID)
+	}
+	gone := slices.ContainsFunc(s.servers, func(id raft.ServerID) bool { return !slices.Contains(servers, id) })
+	s.servers = servers
+	if gone && s.left != nil {
+		s.left(servers)
+	}
 }
 
 func votersOf(configuration raft.Configuration) []proto.NodeName {
