@@ -101,11 +101,10 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// BenchmarkRooms sends single messages of 128 bytes through 2000 rooms of 5:
-// Publish, Fill, Deliver and Ack, FanOut, in turns of 32 messages.
-func BenchmarkRooms(b *testing.B) {
-	const rooms, turn = 2000, 32
-	h, all := benchHub(b, rooms, 5, JoinOptions{})
+// benchRooms returns what sends single messages of 128 bytes through so many
+// rooms of 5: Publish, Fill, Deliver and Ack, FanOut, in turns of so many messages.
+func benchRooms(tb testing.TB, rooms, turn int) (*Hub, func()) {
+	h, all := benchHub(tb, rooms, 5, JoinOptions{})
 	payload := make([]byte, 128)
 	now := benchTime
 	last := make([]proto.Offset, rooms)
@@ -116,7 +115,7 @@ func BenchmarkRooms(b *testing.B) {
 	}
 	var out, in []byte
 	at := 0
-	round := func() {
+	return h, func() {
 		for k := range turn {
 			h.Publish(&all[(at+k)%rooms][k%5], proto.KindText, payload, now)
 		}
@@ -130,16 +129,38 @@ func BenchmarkRooms(b *testing.B) {
 			f = proto.AppendMessage(f, proto.KindText, all[i][k%5].ID, payload)
 			in = proto.End(f, start)
 			if err := h.Frame(benchNode, proto.FrameDeliver, in[proto.HeaderSize:], now); err != nil {
-				b.Fatal(err)
+				tb.Fatal(err)
 			}
 			in = proto.AppendAck(in[:0], p, 1, seqs[p], nil)
 			if err := h.Frame(benchNode, proto.FrameAck, in[proto.HeaderSize:], now); err != nil {
-				b.Fatal(err)
+				tb.Fatal(err)
 			}
 		}
 		h.FanOut(now)
+		h.Tick(now)
 		at += turn
 	}
+}
+
+// TestSteadyPathAllocatesNothing: also when thousands of rooms have a message on
+// its way.
+func TestSteadyPathAllocatesNothing(t *testing.T) {
+	const rooms = 2000
+	for _, turn := range []int{32, rooms} {
+		_, round := benchRooms(t, rooms, turn)
+		for range 20 * rooms / turn {
+			round()
+		}
+		if n := testing.AllocsPerRun(20, round); n > float64(turn)/1000 { // lists may find their size yet
+			t.Errorf("%v allocations per %d messages", n, turn)
+		}
+	}
+}
+
+// BenchmarkRooms is single messages in 2000 rooms, 32 in a turn.
+func BenchmarkRooms(b *testing.B) {
+	const rooms, turn = 2000, 32
+	h, round := benchRooms(b, rooms, turn)
 	for range 1000 {
 		round()
 	}

@@ -435,7 +435,7 @@ func (b *buffers) get(n int) *segment {
 		b.held -= s.size()
 		return s
 	}
-	return &segment{buf: make([]byte, 0, segmentMin<<k)}
+	return &segment{buf: make([]byte, 0, segmentMin<<k), index: make([]entry, 0, 1)}
 }
 
 func (b *buffers) put(s *segment) {

@@ -74,7 +74,7 @@ func (h *Hub) onDeliver(p *partition, body []byte) error {
 	if err != nil {
 		return err
 	}
-	r := h.rooms[string(x.Room)]
+	r := h.room(p, x.Room)
 	if r == nil {
 		h.unwanted(p, x.Room)
 		return nil
@@ -83,6 +83,18 @@ func (h *Hub) onDeliver(p *partition, body []byte) error {
 		return errOffset
 	}
 	return h.deliver(r, &x)
+}
+
+// room finds a room that should be of a partition; often it is the same as before.
+func (h *Hub) room(p *partition, name []byte) *room {
+	if r := p.recent; r != nil && r.name == string(name) {
+		return r
+	}
+	r := h.rooms[string(name)]
+	if r != nil && r.part == p {
+		p.recent = r
+	}
+	return r
 }
 
 // unwanted ends an attachment that the owner has and we have not: it was made
@@ -162,6 +174,7 @@ func (h *Hub) onSignal(p *partition, typ proto.FrameType, body []byte) error {
 		h.block(p, movedAfter)
 	case proto.FrameFenced: // it names the term that we know by now
 	}
+	h.delay(p)
 	h.offer(p)
 	return nil
 }

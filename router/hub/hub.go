@@ -35,6 +35,11 @@ type Hub struct {
 	lagging []*Member // have a cursor
 	idle    []*room   // have a chain without readers
 	again   []retry   // rooms to attach again, soonest first
+	expiry  int64     // before this time no publish expires
+
+	// Partitions that wait for time; may hold some that do no more.
+	delayed []*partition // have delayed set
+	counted []*partition // have counting set
 
 	// Tails: segments in order of age, and what they hold in bytes.
 	oldest, newest *segment
@@ -55,6 +60,7 @@ type Hub struct {
 	cursors  []*cursor
 	waits    []*wait
 	pendings [][]pending
+	spared   int // how many publishes fit into them
 	line     []byte
 	name     []byte
 
@@ -133,11 +139,8 @@ const (
 func (h *Hub) Tick(now time.Time) {
 	t := h.clock(now)
 	h.giveUpJoining(t)
-	for _, p := range h.parts {
-		if p != nil {
-			h.tickPartition(p, t)
-		}
-	}
+	h.tickDelayed(t)
+	h.expire(t)
 	for len(h.again) > 0 && h.again[0].at <= t {
 		r := h.again[0].room
 		h.again = h.again[1:]

@@ -22,6 +22,8 @@ type partition struct {
 	rooms []*room
 	pub   publisher
 
+	recent *room // the one that was heard of last; nil for none
+
 	// Work for the owner, in the order in which it is sent.
 	detach  []string
 	attach  []*room
@@ -32,6 +34,8 @@ type partition struct {
 	line       *queue     // the one of its link that it is in; nil: none
 	next, prev *partition // in line
 	inCounts   bool       // in outbox.counts
+	counting   bool       // in hub.counted
+	delayed    bool       // in hub.delayed
 
 	// Publishes below urgent go before the rooms that nobody waits for: they
 	// were there when everything started again, or their members would wait for
@@ -259,6 +263,7 @@ func (h *Hub) block(p *partition, after time.Duration) {
 	if !p.blocked {
 		p.blocked = true
 		p.retryAt = h.now + int64(after)
+		h.delay(p)
 	}
 }
 
@@ -303,25 +308,63 @@ func (h *Hub) activate(o *outbox) {
 	}
 }
 
-func (h *Hub) tickPartition(p *partition, t int64) {
-	if p.blocked && p.retryAt <= t {
-		h.restart(p)
+// delay has Tick look at a partition as long as something of it is to be tried
+// again.
+func (h *Hub) delay(p *partition) {
+	if !p.delayed && p.waitsForTime() {
+		p.delayed = true
+		h.delayed = append(h.delayed, p)
 	}
-	p.pub.tick(h, p, t)
+}
+
+func (p *partition) waitsForTime() bool { return p.blocked || p.pub.held || p.pub.expectMore }
+
+func (h *Hub) tickDelayed(t int64) {
+	h.delayed = slices.DeleteFunc(h.delayed, func(p *partition) bool {
+		if p.blocked && p.retryAt <= t {
+			h.restart(p)
+		}
+		p.pub.tick(h, p, t)
+		p.delayed = p.waitsForTime()
+		return !p.delayed
+	})
+}
+
+// expire looks for publishes that could not be placed in time, in all partitions,
+// but only when the oldest of those seen last may be one: what came since is
+// younger.
+func (h *Hub) expire(t int64) {
+	if t < h.expiry {
+		return
+	}
+	h.expiry = t + int64(h.cfg.PublishTimeout)
+	for _, p := range h.parts {
+		if p != nil {
+			p.pub.expire(h, t)
+		}
+	}
+	h.drained()
+}
+
+// counts has announce look at a partition whose rooms' members changed.
+func (h *Hub) counts(p *partition) {
+	if !p.counting {
+		p.counting = true
+		h.counted = append(h.counted, p)
+	}
 }
 
 // announce makes member counts that changed due.
 func (h *Hub) announce() {
-	for _, p := range h.parts {
-		if p == nil || len(p.counts) == 0 || p.inCounts {
-			continue
-		}
-		if o := p.link(); o != nil {
+	h.counted = slices.DeleteFunc(h.counted, func(p *partition) bool {
+		if o := p.link(); o != nil && len(p.counts) > 0 && !p.inCounts {
 			p.inCounts = true
 			o.counts = append(o.counts, p)
 			h.activate(o)
 		}
-	}
+		p.counting = len(p.counts) > 0
+		return !p.counting
+	})
 }
 
 // waits reports whether a partition has data frames for the link.

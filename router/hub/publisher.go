@@ -56,16 +56,20 @@ type chunk struct {
 }
 
 const (
-	chunkMin = 1 << 10
+	chunkMin = segmentMin
 	chunkMax = 64 << 10
 	// An Expect that asks for the same again is followed after this time only:
 	// each frame that was on its way causes one.
 	expectAgain = int64(100 * time.Millisecond)
 	// A Hold without a Go is tried again after this time.
 	holdAgain = int64(time.Second)
-	// sparePendings bounds the kept lists of pendings and their size.
-	sparePendings = 64
+	// fewPending is the size of a new list of pendings.
+	fewPending = 4
+	// sparePending bounds the size of a list of pendings that is kept for reuse,
+	// sparePendings that of all of them. Most are for one or two, and under load
+	// there are as many as partitions.
 	sparePending  = 256
+	sparePendings = 64 * sparePending
 )
 
 func (q *publisher) hasWork() bool { return !q.held && q.sent < q.next }
@@ -143,10 +147,15 @@ func (q *publisher) push(h *Hub, p pending, payload []byte) {
 
 // makeSpace moves the pending ones down where that frees a quarter, else grows.
 func (q *publisher) makeSpace(h *Hub) {
-	if q.pending == nil && len(h.pendings) > 0 {
+	if q.pending == nil {
+		if len(h.pendings) == 0 {
+			q.pending = make([]pending, 0, fewPending)
+			return
+		}
 		last := len(h.pendings) - 1
 		q.pending, h.pendings[last] = h.pendings[last], nil
 		h.pendings = h.pendings[:last]
+		h.spared -= cap(q.pending)
 		return
 	}
 	if q.head > 0 && q.head >= cap(q.pending)/4 {
@@ -203,8 +212,9 @@ func (q *publisher) ack(h *Hub, upto proto.Seq) {
 
 // release gives the lists back: an idle partition holds nothing.
 func (q *publisher) release(h *Hub) {
-	if cap(q.pending) <= sparePending && len(h.pendings) < sparePendings {
+	if n := cap(q.pending); n <= sparePending && h.spared+n <= sparePendings {
 		h.pendings = append(h.pendings, q.pending[:0])
+		h.spared += n
 	}
 	q.pending, q.head = nil, 0
 	if cap(q.chunks) > 8 {
@@ -320,7 +330,6 @@ func (q *publisher) tick(h *Hub, p *partition, t int64) {
 			h.offer(p)
 		}
 	}
-	q.expire(h, t)
 }
 
 // expire turns publishes that could not be placed in time into voids: their
@@ -328,8 +337,9 @@ func (q *publisher) tick(h *Hub, p *partition, t int64) {
 func (q *publisher) expire(h *Hub, t int64) {
 	for q.head+q.voided < len(q.pending) {
 		p := &q.pending[q.head+q.voided]
-		if t-p.at < int64(h.cfg.PublishTimeout) {
-			break
+		if at := p.at + int64(h.cfg.PublishTimeout); t < at {
+			h.expiry = min(h.expiry, at)
+			return
 		}
 		h.unacked -= int(p.size)
 		q.forgetPayload(h, p)
@@ -343,7 +353,6 @@ func (q *publisher) expire(h *Hub, t int64) {
 			h.leave(m)
 		}
 	}
-	h.drained()
 }
 
 // refusals tells members with receipts of publishes that the owner refused.

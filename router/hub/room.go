@@ -106,6 +106,9 @@ func (h *Hub) close(r *room) {
 	h.dropFetch(r)
 	delete(h.rooms, r.name)
 	p := r.part
+	if p.recent == r {
+		p.recent = nil
+	}
 	last := len(p.rooms) - 1
 	p.rooms[r.at] = p.rooms[last]
 	p.rooms[r.at].at = r.at
@@ -338,5 +341,6 @@ func (h *Hub) count(r *room) {
 	if !r.counted && !r.gone {
 		r.counted = true
 		r.part.counts = append(r.part.counts, r)
+		h.counts(r.part)
 	}
 }

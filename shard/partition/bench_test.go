@@ -24,7 +24,7 @@ type load struct {
 	to, from *Peer // it, as the owner knows it, and the other way round
 }
 
-const loadPartitions = 512
+const loadPartitions = proto.Partitions
 
 func newLoad(tb testing.TB, rooms int) *load {
 	w := &load{rig: newRig(tb, loadConfig()), seqs: map[proto.Partition]proto.Seq{}}
@@ -123,8 +123,8 @@ func (w *load) many() {
 
 func TestSteadyPathAllocatesNothing(t *testing.T) {
 	for followers, make := range []func(testing.TB, int) *load{newLoad, newPair} {
-		hot, many := make(t, 1), make(t, 200)
-		for range 300 {
+		hot, many := make(t, 1), make(t, 1000)
+		for range 120 {
 			hot.hot()
 			many.many()
 		}
@@ -132,7 +132,7 @@ func TestSteadyPathAllocatesNothing(t *testing.T) {
 			t.Errorf("a hot room, %d followers: %v allocations per 64 messages", followers, n)
 		}
 		if n := testing.AllocsPerRun(20, many.many); n != 0 {
-			t.Errorf("200 rooms, %d followers: %v allocations per message each", followers, n)
+			t.Errorf("1000 rooms, %d followers: %v allocations per message each", followers, n)
 		}
 	}
 }
@@ -146,6 +146,10 @@ func TestFollowerKeepsPace(t *testing.T) {
 	w.now = w.now.Add(time.Second)
 	w.l.Tick(w.now)
 	w.turn()
+	w.l.Tick(w.now)
+	if n := len(w.l.uneasy); n != 0 {
+		t.Errorf("%d partitions are looked at in every Tick though nothing is to be expected of them", n)
+	}
 	for p := range proto.Partition(loadPartitions) {
 		i, sum, _ := w.l.Digest(p)
 		j, other, ok := w.follower.Digest(p)

@@ -32,7 +32,7 @@ func (l *Lane) append(p *part) {
 		panic(fmt.Sprintf("partition %d: append %s: %v", p.number, l.out.Kind, err))
 	}
 	l.stats.AppendedBytes += uint64(size)
-	p.lead.lately += uint64(size)
+	p.lead.lately, p.lead.latelyAt = p.lately(l.ticks)+uint64(size), l.ticks
 	for _, x := range p.lead.replicas {
 		if x.stored == before {
 			x.progress = l.now // it had nothing to do until now
@@ -270,7 +270,7 @@ func (l *Lane) applyEntry(p *part, i proto.Index, e *proto.Entry) error {
 // already, or is not to be had. Lives of a name end in order, so a life that is
 // noted as forgotten comes before one that is not.
 func (l *Lane) living(p *part, i proto.Index, name []byte) *roomState {
-	rm := l.lookup(name)
+	rm := l.lookup(p, name)
 	for _, d := range p.dying {
 		if d.name == string(name) {
 			rm = d
@@ -319,7 +319,7 @@ func (l *Lane) applySeq(p *part, i proto.Index, e *proto.Entry) {
 }
 
 func (l *Lane) applyCreated(p *part, i proto.Index, e *proto.Entry) {
-	rm := l.lookup(e.Room)
+	rm := l.lookup(p, e.Room)
 	for _, d := range p.dying {
 		if d.name == string(e.Room) {
 			rm = d

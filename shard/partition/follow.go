@@ -300,7 +300,7 @@ func (p *part) feedPublisher(e *proto.Entry) error {
 // feedRoom begins a room, or begins it anew: what came of it is not kept any
 // more.
 func (l *Lane) feedRoom(p *part, e *proto.Entry) error {
-	rm := l.lookup(e.Room)
+	rm := l.lookup(p, e.Room)
 	switch {
 	case rm != nil && (rm.part != p || !rm.partial || rm.log.Epoch() != e.Epoch):
 		return errLesson

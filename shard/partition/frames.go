@@ -139,21 +139,22 @@ func (p *part) fence() proto.Term { return max(p.row.Term, p.promised) }
 // find looks a room up. A room of another partition breaks the protocol: its
 // messages would have two orders.
 func (l *Lane) find(p *part, name []byte) (*roomState, error) {
-	rm := l.lookup(name)
+	rm := l.lookup(p, name)
 	if rm != nil && rm.part != p {
 		return nil, errRoom
 	}
 	return rm, nil
 }
 
-// lookup finds a room; often it is the same as before.
-func (l *Lane) lookup(name []byte) *roomState {
-	if rm := l.recent; rm != nil && rm.name == string(name) {
+// lookup finds a room that should be of a partition; often it is the same as
+// before, since a partition has few rooms in which something happens.
+func (l *Lane) lookup(p *part, name []byte) *roomState {
+	if rm := p.recent; rm != nil && rm.name == string(name) {
 		return rm
 	}
 	rm := l.rooms[string(name)]
-	if rm != nil {
-		l.recent = rm
+	if rm != nil && rm.part == p {
+		p.recent = rm
 	}
 	return rm
 }
@@ -175,7 +176,7 @@ func (l *Lane) findOrCreate(p *part, name []byte) (*roomState, proto.Code, error
 	}
 	l.out = proto.Entry{Kind: proto.EntryCreated, Room: name, Epoch: proto.MintEpoch(l.cfg.Bits())}
 	l.append(p)
-	return l.lookup(name), proto.OK, nil
+	return l.lookup(p, name), proto.OK, nil
 }
 
 // create makes a room; entries about it up to born are in it.
@@ -201,8 +202,8 @@ func (l *Lane) hide(rm *roomState) {
 	if l.rooms[rm.name] == rm {
 		delete(l.rooms, rm.name)
 	}
-	if l.recent == rm {
-		l.recent = nil
+	if rm.part.recent == rm {
+		rm.part.recent = nil
 	}
 }
 

@@ -53,6 +53,9 @@ const (
 	// tickRooms and tickCursors bound what one Tick looks at.
 	tickRooms   = 4096
 	tickCursors = 4096
+	// watchTicks is in how many Ticks every partition is looked at once, also if
+	// it is not uneasy.
+	watchTicks = 10
 	// maxSeen bounds the rooms that one call of Rooms looks at, but for the
 	// last partition.
 	maxSeen = 16 << 10
@@ -171,52 +174,56 @@ type Lane struct {
 
 	parts   []part // number p / Lanes is partition p
 	rooms   map[string]*roomState
-	recent  *roomState // the last one looked up; nil for none
-	owning  int        // rooms of owned partitions
-	wheel   wheel      // rooms of owned partitions by when time has something to do with them
-	heldAll int        // bytes of held frames
-	behind  []*part    // that heard of a term above theirs; may hold some that know it by now
+	owning  int     // rooms of owned partitions
+	wheel   wheel   // rooms of owned partitions by when time has something to do with them
+	heldAll int     // bytes of held frames
+	behind  []*part // that heard of a term above theirs; may hold some that know it by now
 
 	shelves shelves
 	out, in proto.Entry // the one that is appended, the one that is read; reused
 	name    [proto.MaxRoom]byte
 	untold  []*part // their followers are to hear what is committed
 	wishing []*part // that may want something of the coordinator
+	uneasy  []*part // to be looked at in every Tick; may hold some that are no more
+	watched int     // partitions that were looked at because it was their turn
+	ticks   uint64
 	scratch []proto.Wish
 	scanned int // partitions that were looked at for publishers that left
 
-	routers map[proto.NodeName]*router
-	all     []*router // the same, in the order in which they came
-	shards  map[proto.NodeName]*shard
-	tokens  int64         // bytes that learners may be sent now
-	counted time.Duration // when that was
-	dirty   []*Peer       // those with listed set
-	reaping []*Peer       // down, and with cursors still to be dropped
+	routers  map[proto.NodeName]*router
+	all      []*router // the same, in the order in which they came
+	shards   map[proto.NodeName]*shard
+	tokens   int64         // bytes that learners may be sent now
+	counted  time.Duration // when that was
+	dirty    []*Peer       // those with listed set
+	teachers []*Peer       // those with teaches set: they have pupils, and wait for tokens
+	reaping  []*Peer       // down, and with cursors still to be dropped
 }
 
-// part is one partition, owned, followed, learned or nothing of it.
+// part is one partition, owned, followed, learned or nothing of it. What every
+// message needs comes first: there are thousands, so each cache line of one is
+// fetched from memory.
 type part struct {
-	number proto.Partition
-	local  uint16 // its place in Lane.parts
-	row    Row    // what SetTable told last
-	began  time.Duration
-	copy   copyKind
-	owned  bool // the row gives it to us, and the copy is whole
-
-	promised proto.Term // nothing below it is taken (rule R2)
-	log      log
+	number   proto.Partition
+	local    uint16 // its place in Lane.parts
+	copy     copyKind
+	owned    bool        // the row gives it to us, and the copy is whole
+	promised proto.Term  // nothing below it is taken (rule R2)
 	applied  proto.Index // entries up to here are in the rooms; never more than is committed
 	lastAt   uint64      // log time of that entry
+	recent   *roomState  // the one that was looked up last; nil for none
+	row      Row         // what SetTable told last
+	log      log
+	pubs     []*publisher // by number
+	lead     lead         // while it is owned
+	follow   follow       // while it is not
 
-	pubs        []*publisher // by number
-	numbers     uint32       // the last number given to a router
-	first, last *roomState   // its rooms, in the order of their creation
+	began       time.Duration
+	numbers     uint32     // the last number given to a router
+	first, last *roomState // its rooms, in the order of their creation
 	rooms       int
 	dying       []*roomState // noted as forgotten, in the log's order; not in Lane.rooms
-
-	lead   lead   // while it is owned
-	follow follow // while it is not
-	taught uint8  // the number of the last lesson that began here
+	taught      uint8        // the number of the last lesson that began here
 
 	told   proto.Term // the highest that a frame named
 	behind bool       // in Lane.behind
@@ -228,27 +235,28 @@ type part struct {
 
 // lead is what an owner has.
 type lead struct {
-	start    time.Duration // lane time at which log time began
-	settled  time.Duration // lane time from which rooms may be forgotten
 	replicas []*replica
-	lately   uint64 // bytes appended, halved every Tick
+	start    time.Duration // lane time at which log time began
+	lately   uint64        // bytes appended up to Tick number latelyAt, halved every Tick
+	latelyAt uint64
 
-	unsure []*cursor // fetches of what the room does not have, see sure.go
+	full    bool // too much is appended and not committed
+	frozen  bool // nothing is sequenced any more: another will be the owner
+	thawed  bool // that took too long
+	uneasy  bool // in Lane.uneasy
+	untold  bool // in Lane.untold
+	wishing bool // in Lane.wishing
+	wished  uint8
 
-	full     bool // too much is appended and not committed
-	frozen   bool // nothing is sequenced any more: another will be the owner
-	thawed   bool // that took too long
+	untoldAt time.Duration
+	unsure   []*cursor     // fetches of what the room does not have, see sure.go
+	settled  time.Duration // lane time from which rooms may be forgotten
 	frozenAt time.Duration
 	// thawedFor is the move that took too long.
 	thawedFor proto.NodeName
 
 	fenced   proto.Term // a follower knows this one, and the Table does not tell it
 	fencedAt time.Duration
-
-	untold   bool // in Lane.untold
-	untoldAt time.Duration
-	wishing  bool // in Lane.wishing
-	wished   uint8
 	wishAt   time.Duration // when wishes are repeated
 }
 

@@ -102,6 +102,9 @@ func (l *Lane) mayTeach() bool { return l.cfg.SnapshotRate < 0 || l.tokens > 0 }
 // maxTokens is what learners may be sent at once, in bytes.
 func (l *Lane) maxTokens() int64 { return max(l.cfg.SnapshotRate/8, 1) }
 
+// lately is how many bytes were appended, halved every Tick.
+func (p *part) lately(tick uint64) uint64 { return p.lead.lately >> (tick - p.lead.latelyAt) }
+
 // teachOn counts what learners may be sent by now, and wakes those who are taught.
 func (l *Lane) teachOn() {
 	if rate := l.cfg.SnapshotRate; rate > 0 {
@@ -112,14 +115,21 @@ func (l *Lane) teachOn() {
 	if !l.mayTeach() {
 		return
 	}
-	for i := range l.parts {
-		p := &l.parts[i]
-		p.lead.lately /= 2
-		for _, x := range p.lead.replicas {
-			if x.peer != nil && len(x.peer.pupils) > 0 {
-				l.list(x.peer)
-			}
+	for i, r := range l.teachers {
+		l.teachers[i] = nil
+		r.teaches = false
+		if len(r.pupils) > 0 {
+			l.list(r)
 		}
+	}
+	l.teachers = l.teachers[:0]
+}
+
+// rest has a peer with pupils taught on by the next Tick that has tokens.
+func (l *Lane) rest(r *Peer) {
+	if !r.teaches {
+		r.teaches = true
+		l.teachers = append(l.teachers, r)
 	}
 }
 
@@ -128,7 +138,7 @@ func (l *Lane) teachOn() {
 func (f *filler) teach() {
 	r := f.r
 	for len(r.pupils) > 0 && f.l.mayTeach() {
-		x := r.nextPupil()
+		x := r.nextPupil(f.l.ticks)
 		before := len(f.b)
 		done := f.snapshot(x)
 		if len(f.b) == before {
@@ -147,12 +157,12 @@ func (f *filler) teach() {
 }
 
 // nextPupil is who is taught now.
-func (r *Peer) nextPupil() *replica {
+func (r *Peer) nextPupil(tick uint64) *replica {
 	if r.pupil != nil {
 		return r.pupil
 	}
 	for _, x := range r.pupils {
-		if r.pupil == nil || x.part.lead.lately > r.pupil.part.lead.lately {
+		if r.pupil == nil || x.part.lately(tick) > r.pupil.part.lately(tick) {
 			r.pupil = x
 		}
 	}

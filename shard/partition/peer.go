@@ -46,6 +46,7 @@ type Peer struct {
 	sends, sendsEnd *replica   // those with something to send, in the order they are served
 	pupil           *replica   // the learner that is taught now
 	pupils          []*replica // the learners that can be taught now, in the order they came
+	teaches         bool       // in Lane.teachers
 
 	notes []uint16 // parts with control frames due, by part.local
 	noted []note   // which, by part.local
@@ -209,6 +210,9 @@ func (l *Lane) RouterGone(name proto.NodeName) {
 func (l *Lane) Dirty(peers []*Peer) []*Peer {
 	l.dirty = slices.DeleteFunc(l.dirty, func(r *Peer) bool {
 		r.listed = r.first != nil || len(r.answers) > 0 || len(r.notes) > 0 || r.sends != nil || len(r.pupils) > 0 && l.mayTeach()
+		if !r.listed && len(r.pupils) > 0 {
+			l.rest(r)
+		}
 		return !r.listed
 	})
 	return append(peers, l.dirty...)

@@ -112,6 +112,7 @@ func (l *Lane) linkReplica(x *replica, r *Peer) {
 	x.progress, x.resent = l.now, l.now
 	l.teachLater(x)
 	l.send(x)
+	l.unease(x.part)
 }
 
 // unlinkReplica ends a link to a replica.
@@ -126,6 +127,7 @@ func (l *Lane) unlinkReplica(x *replica) {
 		l.commit(x.part)
 	}
 	l.want(x.part)
+	l.unease(x.part)
 }
 
 // retire ends a replica.
@@ -318,10 +320,9 @@ func (l *Lane) tellLater(p *part) {
 
 // tell sends what is committed to those that have not heard of it for a while.
 func (l *Lane) tell() {
-	l.untold = slices.DeleteFunc(l.untold, func(p *part) bool {
-		if l.now-p.lead.untoldAt < tellAge {
-			return false
-		}
+	n := 0
+	for ; n < len(l.untold) && l.now-l.untold[n].lead.untoldAt >= tellAge; n++ {
+		p := l.untold[n]
 		p.lead.untold = false
 		for _, x := range p.lead.replicas {
 			if x.told < p.applied {
@@ -329,6 +330,6 @@ func (l *Lane) tell() {
 				l.send(x)
 			}
 		}
-		return true
-	})
+	}
+	l.untold = slices.Delete(l.untold, 0, n)
 }

@@ -101,6 +101,7 @@ func (l *Lane) lead(p *part) {
 	l.setReplicas(p)
 	l.setMove(p)
 	l.commit(p)
+	l.unease(p)
 }
 
 // promote makes an owner of who has a whole copy: what its list holds is noted,
@@ -171,8 +172,8 @@ func (l *Lane) stopLeading(p *part) {
 	}
 	l.owning -= p.rooms
 	p.owned = false
-	wishing, untold := p.lead.wishing, p.lead.untold
-	p.lead = lead{wishing: wishing, untold: untold}
+	wishing, untold, uneasy := p.lead.wishing, p.lead.untold, p.lead.uneasy
+	p.lead = lead{wishing: wishing, untold: untold, uneasy: uneasy}
 }
 
 // detachAll takes all cursors away and says so.
@@ -214,6 +215,7 @@ func (l *Lane) newMove(p *part, row Row) {
 		l.setMove(p)
 		l.commit(p)
 		l.want(p)
+		l.unease(p)
 	case named:
 		p.follow.named = true
 	case p.follow.named:
@@ -254,6 +256,7 @@ func (l *Lane) Promise(number proto.Partition, term proto.Term, now time.Time) p
 		p.promised = term
 		p.lead.fencedAt = l.now
 		l.stats.Promised++
+		l.unease(p)
 	}
 	return proto.Promised
 }
@@ -278,6 +281,7 @@ func (l *Lane) fenced(p *part, r *Peer, body []byte) error {
 			p.lead.fencedAt = l.now
 		}
 		p.lead.fenced = x.Term
+		l.unease(p)
 	}
 	return nil
 }

@@ -72,6 +72,7 @@ func (w *wheel) next(now time.Duration) *roomState {
 // per call. Call it every 50 ms or so.
 func (l *Lane) Tick(now time.Time) {
 	l.advance(now)
+	l.ticks++
 	l.reap()
 	l.forgetRouters()
 	l.scanPublishers()

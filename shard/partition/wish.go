@@ -164,16 +164,43 @@ func (l *Lane) setMove(p *part) {
 }
 
 // watch looks for partitions that want something because of the time that
-// passed, and for replicas that do not answer.
+// passed, and for replicas that do not answer: at once where that is likely, and
+// now and then everywhere, since thousands are looked at for nothing else.
 func (l *Lane) watch() {
-	for i := range l.parts {
-		if p := &l.parts[i]; p.owned {
+	l.uneasy = slices.DeleteFunc(l.uneasy, func(p *part) bool {
+		l.watchOwned(p)
+		p.lead.uneasy = p.isUneasy()
+		return !p.lead.uneasy
+	})
+	for range (len(l.parts) + watchTicks - 1) / watchTicks {
+		l.watched = (l.watched + 1) % len(l.parts)
+		if p := &l.parts[l.watched]; !p.lead.uneasy {
 			l.watchOwned(p)
+			l.unease(p)
 		}
 	}
 }
 
+// isUneasy reports whether a partition waits for anything else than that a
+// follower, which has answered in this term, stores what it was sent.
+func (p *part) isUneasy() bool {
+	d := &p.lead
+	return p.owned && (d.frozen || d.thawed || d.fenced > p.row.Term || p.promised > p.row.Term ||
+		slices.ContainsFunc(d.replicas, func(x *replica) bool { return !x.follower || x.peer == nil || !x.heard }))
+}
+
+// unease has every Tick look at a partition as long as it is uneasy.
+func (l *Lane) unease(p *part) {
+	if !p.lead.uneasy && p.isUneasy() {
+		p.lead.uneasy = true
+		l.uneasy = append(l.uneasy, p)
+	}
+}
+
 func (l *Lane) watchOwned(p *part) {
+	if !p.owned {
+		return
+	}
 	d := &p.lead
 	if d.frozen && l.now-d.frozenAt >= freezeAge {
 		d.frozen, d.thawed, d.thawedFor = false, true, p.row.Learner

@@ -36,7 +36,8 @@ type kept struct {
 	memory       int64 // bytes of the chunks
 
 	oldest, newest *chunk
-	historyChunk   *chunk // has history; nil when history is head + 1
+	historyChunk   *chunk        // has history; nil when history is head + 1
+	historyAt      time.Duration // of that message: each Append asks for it, and its chunk is old and cold
 }
 
 // Init begins a log: it has the given epoch and no messages.
@@ -80,7 +81,7 @@ func (s *Store) Append(l *Log, m *Message) proto.Offset {
 	k := l.kept
 	l.head++
 	if k.historyChunk == nil {
-		k.historyChunk = k.newest
+		k.historyChunk, k.historyAt = k.newest, m.At
 	}
 	k.newest.push(m)
 	k.bytes += int64(len(m.Payload))
@@ -144,7 +145,7 @@ func (s *Store) pastHistory(l *Log, now time.Duration) bool {
 	k := l.kept
 	return l.head+1-k.history > proto.Offset(s.cfg.HistoryMessages) ||
 		k.historyBytes > int64(s.cfg.HistoryBytes) ||
-		now-k.historyChunk.at(int(k.history-k.historyChunk.first)) >= s.cfg.HistoryAge
+		now-k.historyAt >= s.cfg.HistoryAge
 }
 
 // pastWindow says of the oldest message kept that the live window does not keep
@@ -166,6 +167,9 @@ func (s *Store) passHistory(l *Log) {
 		k.historyChunk = c.next
 	}
 	k.history++
+	if h := k.historyChunk; h != nil {
+		k.historyAt = h.at(int(k.history - h.first))
+	}
 }
 
 // dropFirst drops the oldest message that is kept.
