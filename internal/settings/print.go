@@ -43,19 +43,35 @@ func yamlValue(value any) string {
 	case time.Duration:
 		return short(v)
 	case []string:
-		words := make([]string, len(v))
-		for i := range v {
-			words[i] = yamlValue(v[i])
+		// Not joined here: ::1 is a word on a line of its own, and none in a list.
+		list := yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
+		for _, word := range v {
+			list.Content = append(list.Content, yamlText(word))
 		}
-		return "[" + strings.Join(words, ", ") + "]"
+		return marshal(&list)
+	case string:
+		return marshal(yamlText(v))
 	case fmt.Stringer: // Bytes and Secret
 		return yamlValue(v.String())
 	}
+	return marshal(value)
+}
+
+// yamlText is a text for one line.
+func yamlText(text string) *yaml.Node {
+	n := &yaml.Node{}
+	if n.SetString(text); strings.Contains(text, "\n") {
+		n.Style = yaml.DoubleQuotedStyle
+	}
+	return n
+}
+
+func marshal(value any) string {
 	text, err := yaml.Marshal(value)
 	if err != nil {
-		panic(fmt.Sprintf("settings: %v", err)) // strings and numbers always marshal
+		panic(fmt.Sprintf("settings: %v", err)) // texts and numbers always marshal
 	}
-	return strings.TrimSpace(string(text))
+	return strings.TrimSuffix(string(text), "\n")
 }
 
 // short writes a duration without the zeros: 5m, not 5m0s.
