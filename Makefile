@@ -5,7 +5,13 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 SEEDS ?= 1000
 
-.PHONY: build test race lint fuzz sim council hardening figures interop cross bench ci
+# What chaos, soak and compare are told, as in make chaos CHAOS='-seed 7 -for 1h'.
+CHAOS ?=
+SOAK ?= -for 1h
+COMPARE ?=
+RUNS ?= 10
+
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -34,11 +40,23 @@ sim: ## SEEDS seeded histories of routers and shards
 council: ## SEEDS seeded histories of voters, splits and deaths
 	$(GO) test ./internal/sim/council -run TestSeeds -count 1 -seeds $(SEEDS) -v -timeout 30m
 
+chaos: ## real faults under roomring verify; network faults need root, iproute2 and iptables
+	$(GO) run ./internal/chaos $(CHAOS)
+
+guarantees: ## the table of docs/guarantees.md: RUNS runs of each promise
+	$(GO) run ./internal/chaos -table -runs $(RUNS)
+
+soak: ## churn for an hour; memory, descriptors and goroutines must stay flat
+	$(GO) run ./internal/soak $(SOAK)
+
+compare: ## what a delivery costs, next to a bare loop, nginx and HAProxy; a quarter of an hour
+	$(GO) run ./internal/compare $(COMPARE)
+
 hardening: ## rows of the hardening table that take time; prints figures
 	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m
 
 figures: ## faults of shards and of the register, as often as the promises say; prints times
-	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader|TestShard|TestDrainAndJoin' -count 1 -figures -parallel 1 -v -timeout 40m
+	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader|TestShard|TestDrainAndJoin|TestReconnectStorm' -count 1 -figures -parallel 1 -v -timeout 40m
 	$(GO) test ./internal/node -run TestThirty -count 1 -figures -v
 	$(GO) test ./cluster/register -run '^$$' -bench . -benchtime 20x
 

@@ -1,5 +1,6 @@
 // Command roomring is the operator's and developer's tool: a whole cluster in one process (dev), a look
-// at a running one (ring, room), two decisions that no program can take (forget, recover), a load on any WebSocket room server (bench), and keys (key).
+// at a running one (ring, room), two decisions that no program can take (forget, recover), a load on
+// any WebSocket room server (bench), a test of the promises (verify), and keys (key).
 //
 // Read main.go, then the file of a command.
 package main
@@ -38,6 +39,7 @@ const examples = `Examples:
   roomring dev
   roomring ring --node 127.0.0.1:8001
   roomring bench fanout --url 'ws://127.0.0.1:8000/ws?room={room}'
+  roomring verify --url ws://127.0.0.1:8000 --url ws://127.0.0.1:8010 --at 10s='kill -9 PID'
 
 The nodes are programs of their own: roomring-router --help, roomring-shard --help.
 Exit code: 0 good, 1 failed or a promise broken, 2 wrong use.`

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// follower is the position of a numbered conn. It judges every text that comes.
+type follower struct {
+	epoch string // "" before the first line
+	at    uint64
+	since string // the position that it came back with; "" if it did not
+	holes bool   // gaps are allowed: it may be slow
+	plain bool   // it is not numbered after all: whatever comes is right
+
+	told  int // gaps that it was told of
+	heard uint64
+}
+
+// take judges a text and returns the message in it, "" for a line about the position.
+func (f *follower) take(text string) (message string, err error) {
+	if f.plain {
+		return text, nil
+	}
+	if strings.HasPrefix(text, "!") {
+		return "", f.takeLine(text[1:])
+	}
+	number, body, ok := strings.Cut(text, " ")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if !ok || err != nil || f.epoch == "" {
+		return "", fmt.Errorf("message %.40q at %q.%d", text, f.epoch, f.at)
+	}
+	if n != f.at+1 {
+		return "", fmt.Errorf("offset %d after %d", n, f.at)
+	}
+	f.at = n
+	f.heard++
+	return body, nil
+}
+
+func (f *follower) takeLine(line string) error {
+	position, suffix, _ := strings.Cut(line, " ")
+	epoch, offset, _ := strings.Cut(position, ".")
+	at, err := strconv.ParseUint(offset, 10, 64)
+	if err != nil || len(epoch) != 13 {
+		return fmt.Errorf("line %.40q", line)
+	}
+	was := *f
+	f.epoch, f.at = epoch, at
+	switch {
+	case was.epoch == "" && was.since == "" && suffix == "":
+		return nil
+	case was.epoch == "" && was.since != "" && position == was.since && suffix == "":
+		return nil
+	case was.epoch == epoch && suffix == "gap" && at > was.at && was.holes:
+		f.told++
+		return nil
+	}
+	return fmt.Errorf("told %q at %q.%d, came with %q", line, was.epoch, was.at, was.since)
+}
+
+// position is what it would come back with.
+func (f *follower) position() string { return f.epoch + "." + strconv.FormatUint(f.at, 10) }
