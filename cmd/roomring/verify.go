@@ -98,6 +98,9 @@ var errPromise = errors.New("a promise did not hold")
 func (c *verifyCommand) config() (verify.Config, error) {
 	cfg := verify.Config{URLs: c.URL, Rooms: c.Rooms, Members: c.Members, Rate: c.Rate, Size: c.Size, For: c.For,
 		Reconnect: c.Reconnect, Quiet: c.Quiet}
+	if c.Rooms == 0 || c.Members == 0 || c.Rate == 0 || c.Size == 0 || c.For == 0 || c.Quiet == 0 {
+		return cfg, errors.New("rooms, members, rate, size and times must be more than 0") // which a Config takes for its defaults
+	}
 	for _, what := range c.Allow {
 		switch what {
 		case "gaps":

@@ -28,7 +28,7 @@ func TestVerifyHelp(t *testing.T) {
 }
 
 func TestVerifyMisuse(t *testing.T) {
-	for _, args := range [][]string{{"--for=x"}, {"--for=-1s"}, {"--size=1"}, {"--rooms=-1"}, {"--members=10000000"}, {"--rate=-1"}, {"--url=http://x/"},
+	for _, args := range [][]string{{"--for=x"}, {"--for=-1s"}, {"--size=1"}, {"--rooms=-1"}, {"--rooms=0"}, {"--members=0"}, {"--rate=0"}, {"--quiet=0s"}, {"--members=10000000"}, {"--rate=-1"}, {"--url=http://x/"},
 		{"--url=ws:///"}, {"--allow=everything"}, {"--at=10s"}, {"--at=soon=true"}, {"--at=10s="}, {"--at=31s=true"}, {"--events=/does/not/exist"}, {"more"}} {
 		_, errs, code := command(t.Context(), append([]string{"verify"}, args...)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
