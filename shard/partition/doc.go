@@ -22,10 +22,10 @@
 // Read lane.go (what a lane has, and its bounds), peer.go (routers, shards and
 // their links), frames.go (what comes in), log.go (entries as bytes), entry.go
 // (append, note, commit, apply), publish.go and publisher.go (rule R8: numbered
-// publishes), attach.go (who hears a room), sure.go (that a place does not exist),
-// fill.go (what goes to routers),
-// replica.go (what an owner knows of its followers), follow.go (what a follower
-// does), lesson.go (how a learner is taught), table.go (terms, promises, who keeps
-// a copy), hold.go (who has to wait), wish.go (what the coordinator is asked for),
-// tick.go (what time does), info.go and digest.go (what operators see).
+// publishes), attach.go (who hears a room), sure.go (that a place does not
+// exist), fill.go (what goes to routers), replica.go (what an owner knows of its
+// followers), follow.go (what a follower does), lesson.go (how a learner is
+// taught), table.go (terms, promises, who keeps a copy), hold.go (who has to
+// wait), wish.go (what the coordinator is asked for), tick.go (what time does),
+// info.go and digest.go (what operators see).
 package partition
