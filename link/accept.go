@@ -69,16 +69,21 @@ func temporary(err error) bool {
 func (m *Mesh) accept(ctx context.Context, raw net.Conn) {
 	from := hostOf(raw.RemoteAddr())
 	var str *stream
+	welcomed := false
 	c, peer, err := run(ctx, raw, m.cfg, false, func(x *exchange) (Peer, error) {
 		return x.accept(func(p *Peer) (r *Refusal) {
+			// From here on no flood ends it: who reads a Welcome relies on it.
+			if welcomed = m.hellos.remove(raw); !welcomed {
+				return tooManyHellos()
+			}
 			if p.Purpose == PurposeStream {
 				str, r = m.streams.add(raw, m.cfg.Self)
 			}
 			return r
 		})
 	})
-	if evicted := m.hellos.remove(raw); evicted && err != nil {
-		err = refuse(ReasonBusy, "more than %d hellos at once", maxHellos)
+	if !welcomed && !m.hellos.remove(raw) && err != nil {
+		err = tooManyHellos()
 	}
 	if err != nil {
 		if str != nil {
@@ -111,6 +116,10 @@ func (m *Mesh) acceptLink(ctx context.Context, c net.Conn, peer Peer, from strin
 	}
 }
 
+func tooManyHellos() *Refusal {
+	return refuse(ReasonBusy, "more than %d hellos at once", maxHellos)
+}
+
 func hostOf(a net.Addr) string {
 	if a == nil {
 		return ""
@@ -138,16 +147,16 @@ func (h *hellos) add(c net.Conn) {
 	h.conns = append(h.conns, c)
 }
 
-// remove reports whether c had been closed by add.
-func (h *hellos) remove(c net.Conn) (evicted bool) {
+// remove is false when add has closed c.
+func (h *hellos) remove(c net.Conn) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	i := slices.Index(h.conns, c)
 	if i < 0 {
-		return true
+		return false
 	}
 	h.conns = slices.Delete(h.conns, i, i+1)
-	return false
+	return true
 }
 
 func (h *hellos) len() int {
