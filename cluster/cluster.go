@@ -477,6 +477,9 @@ func (c *Cluster) carryOut() {
 		c.said = say
 		c.cfg.Membership.Announce(say)
 	}
+	for _, address := range c.keeper.Greetings() {
+		c.cfg.Membership.Greet(address)
+	}
 	for _, s := range c.keeper.Take() {
 		c.cfg.Send(s.To, s.Frame)
 	}

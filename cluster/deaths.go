@@ -56,7 +56,7 @@ type Probe struct {
 type deaths struct {
 	quiet   map[proto.NodeName]time.Time                    // since when there is no link
 	broken  map[proto.NodeName]bool                         // the last link broke: a closed port means something
-	answers map[proto.NodeName]bool                         // it has answered a probe itself since the link was lost: nobody has to link to all
+	answers map[proto.NodeName]bool                         // it answers probes itself since the link was lost: nobody has to link to all
 	own     map[proto.NodeName]Fate                         // what we saw and tell others
 	reports map[proto.NodeName]map[proto.NodeName]time.Time // who saw a closed port, and when it last said so
 	proved  map[proto.NodeName]Fate                         // and by what
@@ -96,6 +96,8 @@ func (d *deaths) state(n *Node, linked bool) State {
 		return n.State
 	case d.proved[n.Name] != FateUnknown:
 		return Dead
+	case n.State == Dead && d.answers[n.Name]:
+		return Suspect // gossip errs: the split that it has seen is over
 	case lost && n.State == Alive && d.had(n.Name) && !d.answers[n.Name]:
 		return Suspect
 	}
@@ -181,6 +183,17 @@ func (k *Keeper) gossips(name proto.NodeName) bool {
 	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.State == Alive && !n.Left })
 }
 
+// greet has membership greet a node that was heard of, though it calls it dead. Both sides of a split do so,
+// and all that they have to say to each other they may have said while nobody heard it: without a greeting
+// they would meet when one of them tries its seeds again, seconds later.
+func (k *Keeper) greet(name proto.NodeName) {
+	for i := range k.nodes {
+		if n := &k.nodes[i]; n.Name == name && n.State == Dead && !n.Left && !slices.Contains(k.greetings, n.Addresses.Gossip) {
+			k.greetings = append(k.greetings, n.Addresses.Gossip)
+		}
+	}
+}
+
 // heardLeft reports whether membership says that the node left for good.
 func (k *Keeper) heardLeft(name proto.NodeName) bool {
 	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.Left })
@@ -196,10 +209,17 @@ func (k *Keeper) SetFate(now time.Time, name proto.NodeName, fate Fate) {
 // noteFate notes what this node saw itself, and tells the others if it is news.
 func (k *Keeper) noteFate(now time.Time, name proto.NodeName, fate Fate) {
 	d := &k.deaths
-	if k.peers[name] != nil || name == k.cfg.Self || fate == FateUnknown {
+	if k.peers[name] != nil || name == k.cfg.Self {
+		return
+	}
+	if fate == FateUnknown {
+		if k.heardDead(name) {
+			delete(d.answers, name) // what contradicts membership must be fresh
+		}
 		return
 	}
 	if fate == FateAlive {
+		k.greet(name)
 		delete(d.own, name)
 		delete(d.reports[name], k.cfg.Self)
 		if d.proved[name] == FateRefused {

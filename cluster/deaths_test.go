@@ -202,6 +202,42 @@ func TestHeardAgain(t *testing.T) {
 	}
 }
 
+// TestHeardAfterASplit: membership's verdict proves nothing. Who answers a probe, or links, is no more than
+// suspect, so that it is linked to; and membership is told to greet it.
+func TestHeardAfterASplit(t *testing.T) {
+	s1, s2, s3 := shard("s1", 1), shard("s2", 2), shard("s3", 3)
+	s3.Addresses.Gossip = "s3:7401"
+	d := newDesk(t, 0, s1, s2, s3)
+	check := func(when string, want State, greetings ...string) {
+		t.Helper()
+		if state := d.k.View().State(s3.Name); state != want {
+			t.Errorf("%s it is %v, want %v", when, state, want)
+		}
+		if got := d.k.Greetings(); !slices.Equal(got, greetings) {
+			t.Errorf("%s it greets %q, want %q", when, got, greetings)
+		}
+	}
+	d.k.LinkDown(d.now, s3.Name, EndSilent)
+	check("without a link", Suspect)
+	d.set(s3, func(n *Node) { n.State = Dead })
+	check("with gossip's verdict", Dead)
+	d.k.SetFate(d.now, s3.Name, FateUnknown)
+	check("when it does not answer", Dead)
+	d.k.SetFate(d.now, s3.Name, FateAlive)
+	d.k.SetFate(d.now, s3.Name, FateAlive)
+	check("when it answers", Suspect, s3.Addresses.Gossip)
+	d.k.SetFate(d.now, s3.Name, FateUnknown)
+	check("when it answers no more", Dead)
+	d.k.SetFate(d.now, s3.Name, FateAlive)
+	d.k.LinkUp(d.now, s3.Name)
+	check("when it links", Suspect, s3.Addresses.Gossip)
+	d.set(s3, func(n *Node) { n.State = Alive })
+	check("when gossip hears it", Alive)
+	d.k.LinkDown(d.now, s3.Name, EndSilent)
+	d.set(s3, func(n *Node) { n.State = Dead })
+	check("after the next split", Dead)
+}
+
 // TestRefusedInItsName: a firewall that answers with resets for a living host looks like its death. When
 // it is gone the node answers, and all is well, though nobody linked to it meanwhile.
 func TestRefusedInItsName(t *testing.T) {

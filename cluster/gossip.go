@@ -24,6 +24,9 @@ const (
 
 	// maxNodes bounds how many nodes are listed. More are not taken notice of.
 	maxNodes = 4096
+
+	// maxGreetings bounds the addresses that wait to be greeted.
+	maxGreetings = 64
 )
 
 // GossipConfig says how a node gossips. Self.Name and Self.Role have no default.
@@ -64,6 +67,7 @@ type Gossip struct {
 	list    *memberlist.Memberlist
 	changed chan struct{} // one slot
 	update  chan struct{} // one slot: our metadata changed
+	greet   chan string   // addresses; what does not fit is left to join
 	address string        // ours, as others see it
 	dialing context.Context
 	hangUp  context.CancelFunc // ends dialing
@@ -104,6 +108,7 @@ func NewGossip(cfg GossipConfig) (*Gossip, error) {
 		heard:   make(map[string]heard),
 		changed: make(chan struct{}, 1),
 		update:  make(chan struct{}, 1),
+		greet:   make(chan string, maxGreetings),
 	}
 	if err := g.check(); err != nil {
 		return nil, fmt.Errorf("new gossip: %w", err)
@@ -258,6 +263,7 @@ func (g *Gossip) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { g.join(ctx) })
 	wg.Go(func() { g.publish(ctx) })
+	wg.Go(func() { g.meet(ctx) })
 	g.forget(ctx)
 	wg.Wait()
 	g.sayGoodbye()
@@ -357,6 +363,32 @@ func (g *Gossip) Announce(a Announced) {
 		g.self.State = Draining
 	}
 	signal(g.update)
+}
+
+// Greet says hello to who is at the address.
+func (g *Gossip) Greet(address string) {
+	select {
+	case g.greet <- address:
+	default:
+	}
+}
+
+// meet greets whom it is told to and who has not been heard of meanwhile, until ctx ends. One greeting is
+// enough for two halves of a cluster: the one greeted objects to being called dead, and that spreads.
+func (g *Gossip) meet(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case address := <-g.greet:
+			if g.others()[address] {
+				continue
+			}
+			if _, err := g.list.Join([]string{address}); err != nil {
+				g.cfg.Logger.Debug("greeting not answered", zap.String("address", address), zap.Error(oneLine(err)))
+			}
+		}
+	}
 }
 
 // note keeps what memberlist says of a node. It is called under memberlist's lock: it copies and

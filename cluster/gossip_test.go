@@ -185,6 +185,18 @@ func TestGossipSeedComesBack(t *testing.T) {
 }
 
 // TestGossipSeeds: a seed may be a name, this node itself, nobody, or come later.
+// TestGossipGreets: two that have no seeds and do not know each other meet when one of them is told to greet.
+func TestGossipGreets(t *testing.T) {
+	a, b := openGossip(t, "a", nil), openGossip(t, "b", nil)
+	a.Greet("127.0.0.1:1") // nobody is there
+	a.Greet(b.Addr())
+	waitFor(t, a, "b", sees(Alive, b))
+	waitFor(t, b, "a", sees(Alive, a))
+	for range 2 * maxGreetings {
+		a.Greet(b.Addr()) // must not block
+	}
+}
+
 func TestGossipSeeds(t *testing.T) {
 	hold, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

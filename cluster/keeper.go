@@ -144,6 +144,8 @@ type Keeper struct {
 	out    []Send
 	issues []Issue
 	number uint64 // of the last Issue
+
+	greetings []string // gossip addresses; each once
 }
 
 // peer is a node that we have a link to.
@@ -256,6 +258,14 @@ func (k *Keeper) Orders() []Issue {
 	return issues
 }
 
+// Greetings returns the gossip addresses of nodes that were heard of since the last call, and that
+// membership takes for dead. It is to greet them.
+func (k *Keeper) Greetings() []string {
+	addresses := k.greetings
+	k.greetings = nil
+	return addresses
+}
+
 // order asks the register for something and returns the number under which Done will tell.
 func (k *Keeper) order(o Order) uint64 {
 	k.number++
@@ -333,6 +343,7 @@ func (k *Keeper) LinkUp(now time.Time, to proto.NodeName) {
 		return
 	}
 	k.deaths.lives(to)
+	k.greet(to)
 	k.look(now)
 	if k.table != nil {
 		k.send(to, k.tableFrame())

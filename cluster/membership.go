@@ -32,6 +32,10 @@ type Membership interface {
 
 	// Announce tells the others, without waiting until they heard it.
 	Announce(Announced)
+
+	// Greet tells that a node lives at a gossip address, though Nodes calls it dead. It does not wait
+	// until the two have spoken.
+	Greet(address string)
 }
 
 // Directory is a cluster's membership in memory: what gossip would spread, everybody knows at once.
@@ -148,6 +152,9 @@ func (s *Static) Nodes() []Node {
 
 // Changed receives a value after the Directory changed.
 func (s *Static) Changed() <-chan struct{} { return s.changed }
+
+// Greet does nothing: who sees whom is for the test to say.
+func (s *Static) Greet(string) {}
 
 // Announce shows everybody what this node says about itself.
 func (s *Static) Announce(a Announced) {

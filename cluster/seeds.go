@@ -13,7 +13,7 @@ import (
 
 const (
 	rejoinAlone   = time.Second      // while nobody else is known
-	rejoinMissing = 2 * time.Second  // while a seed is not among the known
+	rejoinMissing = time.Second      // while a seed is not among the known
 	rejoinAlways  = 30 * time.Second // when all is well: two halves that forgot each other must meet again
 	resolveWithin = 2 * time.Second
 )

@@ -9,6 +9,10 @@ import (
 	"github.com/hashicorp/memberlist"
 )
 
+// dialWithin bounds a connect, which the host answers without the node. Seeds are tried one after the other:
+// those that a split hides must not keep us from the one that is back.
+const dialWithin = 500 * time.Millisecond
+
 // transport is memberlist's own, except that what it dialed is closed when ctx ends: a node that
 // stops does not wait for one that never answers.
 type transport struct {
@@ -42,7 +46,7 @@ func listen(ctx context.Context, host string, port int, logger *log.Logger) (*tr
 
 // DialTimeout opens a stream.
 func (t *transport) DialTimeout(address string, timeout time.Duration) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: timeout}
+	dialer := net.Dialer{Timeout: min(timeout, dialWithin)}
 	conn, err := dialer.DialContext(t.ctx, "tcp", address)
 	if err != nil {
 		return nil, err // as it is: memberlist looks at its type

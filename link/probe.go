@@ -10,8 +10,14 @@ import (
 	"github.com/roomring/roomring/proto"
 )
 
-// probeTime bounds a probe, connect and hello together.
-const probeTime = time.Second
+const (
+	// probeTime bounds a probe, connect and hello together.
+	probeTime = time.Second
+
+	// knockTime bounds its connect alone, which the host answers without the node. A network that was
+	// silent is probed again the sooner: nothing but probes finds out that a split is over.
+	knockTime = 250 * time.Millisecond
+)
 
 // Fate is what a probe of a node's own address says of that run of the node.
 type Fate uint8
@@ -36,14 +42,14 @@ func (f Fate) String() string {
 }
 
 // Probe asks who answers at addr, where target should. It takes a second at
-// most and ends early with ctx. What an answer says counts only once it has
+// most, a quarter of one where nothing answers, and ends early with ctx. What an answer says counts only once it has
 // proved the cluster key, if there is one; without a key anybody may answer as
 // it likes.
 func (m *Mesh) Probe(ctx context.Context, target proto.NodeName, addr string) Fate {
 	m.probes.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	c, err := m.reach(ctx, addr)
+	c, err := m.reach(ctx, addr, knockTime)
 	if err != nil {
 		if refusedByHost(err) && m.allRefuse(ctx, addr) {
 			return FateRefused
@@ -99,7 +105,7 @@ func (m *Mesh) allRefuse(ctx context.Context, addr string) bool {
 		return false
 	}
 	for _, ip := range ips {
-		c, err := m.reach(ctx, net.JoinHostPort(ip, port))
+		c, err := m.reach(ctx, net.JoinHostPort(ip, port), knockTime)
 		if err == nil {
 			c.Close()
 		}

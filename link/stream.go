@@ -37,7 +37,7 @@ func (m *Mesh) DialStream(ctx context.Context, target proto.NodeName, addr strin
 }
 
 func (m *Mesh) dialStream(ctx context.Context, target proto.NodeName, addr string) (net.Conn, error) {
-	raw, err := m.reach(ctx, addr)
+	raw, err := m.reach(ctx, addr, dialTime)
 	if err != nil {
 		return nil, err
 	}
@@ -57,10 +57,10 @@ func (m *Mesh) dialStream(ctx context.Context, target proto.NodeName, addr strin
 	return s.begin(c), nil
 }
 
-// reach dials, for 1 s at most.
-func (m *Mesh) reach(ctx context.Context, addr string) (net.Conn, error) {
+// reach dials, for so long at most.
+func (m *Mesh) reach(ctx context.Context, addr string, within time.Duration) (net.Conn, error) {
 	m.dials.Add(1)
-	short, cancel := context.WithTimeout(ctx, dialTime)
+	short, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	c, err := m.cfg.Dial(short, addr)
 	if err != nil {
