@@ -24,7 +24,8 @@ type verifyCommand struct {
 	Size       int           `name:"size" placeholder:"BYTES" default:"128" help:"Size of a message."`
 	For        time.Duration `name:"for" placeholder:"TIME" default:"30s" help:"How long to send. Ctrl-C or SIGTERM ends it earlier; what is under way is still judged."`
 	Quiet      time.Duration `name:"quiet" placeholder:"TIME" default:"8s" help:"How long nothing must come, at the end, until what is missing counts as lost."`
-	Reconnect  bool          `name:"reconnect" help:"Open a conn again that closed, at the next --url, with since= its last position."`
+	Reconnect  bool          `name:"reconnect" help:"Open a conn again that closed, at the next --url, with since= its last position. One that does not open at the start is tried again for 15 s."`
+	MaxPause   time.Duration `name:"max-pause" placeholder:"TIME" help:"Longest pause that a room may have, for example 1s. Without it, any."`
 	Allow      []string      `name:"allow" placeholder:"WHAT" help:"What breaks no promise in this run: gaps, resets, closed; with commas."`
 	At         []string      `name:"at" sep:"none" placeholder:"TIME='COMMAND'" help:"Run a command so long after the first message; again for more. It begins an event."`
 	Events     string        `name:"events" placeholder:"FILE" help:"Each line that can be read here begins an event of that name. - is stdin."`
@@ -49,12 +50,15 @@ delivery, among the messages of that period.
   two contents, disagree                an offset with two contents; members that heard another one
   malformed   a frame that num=1 does not allow
   unplaced    the socket on which it was sent closed and nobody saw it: its fate is unknown, no promise broken
+  taken       a member received it, and another one was told of a gap or a reset instead: what that cost
 
-Each of the above but the last breaks the promises. So does, unless --allow says that it may happen: a gap
-or a reset that was announced; a socket that closed, but for one closed with 1001 or 1012 (going away) and,
-with --reconnect, one that came back.
+Each of the above but the last two breaks the promises. So does, unless --allow says that it may happen: a
+gap or a reset that was announced; a socket that closed, but for one closed with 1001 or 1012 (going away)
+and, with --reconnect, one that came back. So does a pause above --max-pause; the way back of a conn that
+closed counts to its room's pause, and so does time for which this machine had nothing to spare.
 
-  roomring verify --url ws://127.0.0.1:8000/ws --url ws://127.0.0.1:8010/ws --at 10s='kill -9 123' --html report.html
+  roomring verify --url ws://127.0.0.1:8000/ws --url ws://127.0.0.1:8010/ws --at 10s='kill -9 123' \
+      --max-pause 1s --html report.html
 
 Exit code 1 when a promise did not hold, no conn opened or nothing was delivered.`
 }
@@ -73,6 +77,11 @@ func (c *verifyCommand) Run(w *world) error {
 	if cfg.Events, err = c.events(ctx, w); err != nil {
 		return usage(err.Error())
 	}
+	page, err := c.page()
+	if err != nil {
+		return usage(err.Error())
+	}
+	defer page.Close() // again, when all went well
 	say := &teller{w: w.stderr, rewrite: w.stderrTerminal}
 	cfg.Done = say.done
 	if !c.NoProgress {
@@ -83,7 +92,11 @@ func (c *verifyCommand) Run(w *world) error {
 	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
-	if err := c.print(w, report); err != nil {
+	err = c.print(w, report)
+	if page != nil {
+		err = errors.Join(err, report.WriteHTML(page), page.Close())
+	}
+	if err != nil {
 		return fmt.Errorf("verify: %w", err)
 	}
 	if !report.Held {
@@ -97,7 +110,7 @@ var errPromise = errors.New("a promise did not hold")
 
 func (c *verifyCommand) config() (verify.Config, error) {
 	cfg := verify.Config{URLs: c.URL, Rooms: c.Rooms, Members: c.Members, Rate: c.Rate, Size: c.Size, For: c.For,
-		Reconnect: c.Reconnect, Quiet: c.Quiet}
+		Reconnect: c.Reconnect, Quiet: c.Quiet, MaxPause: c.MaxPause}
 	if c.Rooms == 0 || c.Members == 0 || c.Rate == 0 || c.Size == 0 || c.For == 0 || c.Quiet == 0 {
 		return cfg, errors.New("rooms, members, rate, size and times must be more than 0") // which a Config takes for its defaults
 	}
@@ -156,11 +169,6 @@ func (c *verifyCommand) events(ctx context.Context, w *world) (io.Reader, error)
 }
 
 func (c *verifyCommand) print(w *world, report *verify.Report) error {
-	if c.HTML != "" {
-		if err := writePage(c.HTML, report); err != nil {
-			return err
-		}
-	}
 	if !c.JSON {
 		return report.WriteText(w.stdout)
 	}
@@ -170,13 +178,16 @@ func (c *verifyCommand) print(w *world, report *verify.Report) error {
 	return e.Encode(report)
 }
 
-func writePage(name string, report *verify.Report) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
+// page opens the file of the page, nil when none is wanted: before the run, which takes long.
+func (c *verifyCommand) page() (*os.File, error) {
+	if c.HTML == "" {
+		return nil, nil
 	}
-	err = report.WriteHTML(f)
-	return errors.Join(err, f.Close())
+	f, err := os.Create(c.HTML)
+	if err != nil {
+		return nil, fmt.Errorf("--html: %w", err)
+	}
+	return f, nil
 }
 
 // teller says on stderr what goes on: over the last line on a terminal, below it elsewhere.
@@ -191,6 +202,8 @@ func (t *teller) progress(p verify.Progress) {
 	line := fmt.Sprintf("%s: %d of %d conns", p.Phase, p.Conns, p.Want)
 	if p.Phase != "connecting" {
 		line += fmt.Sprintf(", %s deliveries/s", thousands(p.PerSecond))
+	} else if p.DialErrors > 0 {
+		line += fmt.Sprintf(", %d tries failed, first: %s", p.DialErrors, p.FirstError)
 	}
 	if p.Missing > 0 {
 		line += fmt.Sprintf(", %d missing", p.Missing)

@@ -28,8 +28,8 @@ func TestVerifyHelp(t *testing.T) {
 }
 
 func TestVerifyMisuse(t *testing.T) {
-	for _, args := range [][]string{{"--for=x"}, {"--for=-1s"}, {"--size=1"}, {"--rooms=-1"}, {"--rooms=0"}, {"--members=0"}, {"--rate=0"}, {"--quiet=0s"}, {"--members=10000000"}, {"--rate=-1"}, {"--url=http://x/"},
-		{"--url=ws:///"}, {"--allow=everything"}, {"--at=10s"}, {"--at=soon=true"}, {"--at=10s="}, {"--at=31s=true"}, {"--events=/does/not/exist"}, {"more"}} {
+	for _, args := range [][]string{{"--for=x"}, {"--for=-1s"}, {"--size=1"}, {"--rooms=-1"}, {"--rooms=0"}, {"--members=0"}, {"--rate=0"}, {"--quiet=0s"}, {"--max-pause=-1s"}, {"--max-pause=1"}, {"--members=10000000"}, {"--rate=-1"}, {"--url=http://x/"},
+		{"--url=ws:///"}, {"--allow=everything"}, {"--at=10s"}, {"--at=soon=true"}, {"--at=10s="}, {"--at=31s=true"}, {"--events=/does/not/exist"}, {"--html=/does/not/exist"}, {"more"}} {
 		_, errs, code := command(t.Context(), append([]string{"verify"}, args...)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
 			t.Errorf("%s: code %d, %q", args, code, errs)
@@ -89,7 +89,7 @@ func TestVerifyACluster(t *testing.T) {
 		t.Errorf("%s", out)
 	}
 	for _, name := range []string{"held", "verdict", "lost", "doubled", "reordered", "invented", "altered", "disagree", "gaps", "resets", "closed",
-		"reconnects", "resumed_whole", "unplaced", "pause_p50_ms", "pause_p99_ms", "pause_max_ms", "rooms"} {
+		"reconnects", "resumed_whole", "unplaced", "taken", "pause_p50_ms", "pause_p99_ms", "pause_max_ms", "rooms", "pause_limit_ms", "paused_above"} {
 		if !strings.Contains(out, fmt.Sprintf("%q:", name)) {
 			t.Errorf("no %s in the JSON", name)
 		}
@@ -102,6 +102,10 @@ func TestVerifyACluster(t *testing.T) {
 	}
 	out, _, code = command(t.Context(), "verify", "--url", routers[0], "--rooms=2", "--rate=100", "--for=300ms", "--no-progress")
 	if code != process.Good || !strings.Contains(out, "The promises held: each of 6 messages") {
+		t.Errorf("code %d\n%s", code, out)
+	}
+	out, _, code = command(t.Context(), "verify", "--url", routers[0], "--rooms=2", "--rate=100", "--for=300ms", "--no-progress", "--max-pause=1ns")
+	if code != process.Failed || !strings.Contains(out, "The promises did not hold: 2 rooms paused for longer than") {
 		t.Errorf("code %d\n%s", code, out)
 	}
 }
@@ -119,10 +123,12 @@ func TestVerifyTells(t *testing.T) {
 	var out bytes.Buffer
 	say := &teller{w: &out}
 	say.progress(verify.Progress{Phase: "connecting", Conns: 3, Want: 9})
+	say.progress(verify.Progress{Phase: "connecting", Conns: 3, Want: 9, DialErrors: 6, FirstError: "refused"})
 	say.progress(verify.Progress{Phase: "sending", Conns: 9, Want: 9, PerSecond: 12345, Missing: 1, Faults: 2, Event: "kill"})
 	say.done(verify.Done{Command: verify.Command{At: time.Second, Line: "kill"}, ExitCode: 1, Output: "no such\nprocess\n", Took: 1234567})
 	say.clear()
 	want := `connecting: 3 of 9 conns
+connecting: 3 of 9 conns, 6 tries failed, first: refused
 sending: 9 of 9 conns, 12 345 deliveries/s, 1 missing, 2 FAULTS, after kill
 1s: kill: exit code 1 after 1ms
   no such

@@ -34,8 +34,12 @@ type Config struct {
 	// For is how long messages are sent. If zero, 30 seconds; 72 hours at most.
 	For time.Duration
 
-	// Reconnect opens a conn again that closed, at the next URL, from its last position.
+	// Reconnect opens a conn again that closed, at the next URL, from its last position. What does not
+	// open at the start is tried again as well, for 15 seconds: a router may be about to start.
 	Reconnect bool
+
+	// MaxPause is the longest pause that a room may have. If zero, any.
+	MaxPause time.Duration
 
 	// Allow says what does not break the promise in this run.
 	Allow Allow
@@ -93,6 +97,8 @@ type Progress struct {
 	Missing     uint64 // messages that a member went past; they count as lost if they do not come
 	Faults      uint64 // everything else that breaks a promise, so far
 	Event       string // the one that began last
+	DialErrors  int    // tries that did not open
+	FirstError  string // of those tries
 }
 
 // MinSize is the smallest message.
@@ -115,7 +121,7 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("no URL")
 	case c.Rooms < 1 || c.Members < 1 || c.Rooms > maxConns/c.Members:
 		return c, fmt.Errorf("%d rooms of %d members: want one or more of each, and at most %d conns", c.Rooms, c.Members, maxConns)
-	case c.Rate < 0 || c.For < 0 || c.Quiet < 0:
+	case c.Rate < 0 || c.For < 0 || c.Quiet < 0 || c.MaxPause < 0:
 		return c, errors.New("rates and times cannot be negative")
 	case c.Size < MinSize || c.Size > loadgen.MaxSize:
 		return c, fmt.Errorf("message size %d: want %d to %d", c.Size, MinSize, loadgen.MaxSize)

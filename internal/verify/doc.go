@@ -14,11 +14,14 @@
 //     two epochs if the later one was announced by a reset.
 //   - Reordered is one that comes after a later offset, or stands behind a later one of its socket.
 //   - Unplaced is one whose socket closed before anybody saw it. It may have been lost on the way in.
+//   - Taken is one that a member received and another one did not, who was told of a gap or reset instead:
+//     what that cost. It breaks no promise, unless the gap or reset does.
 //
 // Losses, pauses and what is unplaced belong to the period in which the message was due; one that was due
 // at most 50 ms before an event and under way when it began belongs to that event. All else belongs to
 // the period in which it was noticed. A message counts to a room's pause when it comes, at each member,
-// also at one that was away and resumes: for it, that is how long the room stood still.
+// also at one that was away and resumes: for it, that is how long the room stood still. A limit may be set,
+// above which a pause breaks the promise.
 //
 // The machine counts, too: a pause of this process is one of every room. Leave it cores of its own.
 //

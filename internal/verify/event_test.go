@@ -89,6 +89,101 @@ func TestAllComeBackElsewhere(t *testing.T) {
 	})
 }
 
+// TestARouterThatStarts: who reconnects tries again at the start, for a while.
+func TestARouterThatStarts(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		reconnect bool
+		refuse    int // tries
+		want      int // conns that open
+		held      bool
+	}{
+		{"and is waited for", true, 30, 6, true},
+		{"and nobody waits", false, 30, 0, false},
+		{"and nobody waits for what is short", false, 2, 4, false},
+		{"and never comes", true, 1 << 30, 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			inWorld(t, func(t *testing.T, w *world) {
+				cfg := w.small(w.bend(&proxy{target: w.serve(&server{}), refuse: test.refuse}))
+				cfg.Reconnect = test.reconnect
+				said := 0
+				cfg.Progress = func(p Progress) {
+					if p.Phase == "connecting" && p.DialErrors > 0 && strings.Contains(p.FirstError, "503") {
+						said++
+					}
+				}
+				began := time.Now()
+				got := run1(t, cfg)
+				if got.Held != test.held || got.Conns != test.want || got.NotOpened != 6-test.want || got.DialErrors == 0 {
+					t.Errorf("%+v", got)
+				}
+				if !test.held && !strings.Contains(got.Verdict, "did not open") && !strings.Contains(got.Verdict, "no conn opened") {
+					t.Error(got.Verdict)
+				}
+				if test.reconnect && said == 0 {
+					t.Error("nobody was told")
+				}
+				if took := time.Since(began); took > 2*firstBound {
+					t.Errorf("it took %s", took)
+				}
+			})
+		})
+	}
+}
+
+// TestAPauseAboveTheLimit: what was cut off for 2 s breaks a limit of 1 s, and none of 3 s.
+func TestAPauseAboveTheLimit(t *testing.T) {
+	for limit, above := range map[time.Duration]uint64{0: 0, time.Second: 10, 3 * time.Second: 0} {
+		inWorld(t, func(t *testing.T, w *world) {
+			cfg := w.small(w.serve(&server{}))
+			cfg.Rooms, cfg.For, cfg.MaxPause = 10, 6*time.Second, limit
+			got := w.during(cfg, 2*time.Second, func() {
+				w.net.Cut("10.0.0.1", "127.0.0.1")
+				time.Sleep(2 * time.Second)
+				w.net.Heal("10.0.0.1", "127.0.0.1")
+			})
+			if got.TooLong != above || got.Held != (above == 0) || got.Events[0].TooLong != 0 || got.Events[1].TooLong != above {
+				t.Errorf("limit %s: held %v, %d above: %s", limit, got.Held, got.TooLong, got.Verdict)
+			}
+			if said := strings.Contains(got.Verdict, "10 rooms paused for longer than 1 s, up to "); said != (above > 0) {
+				t.Error(got.Verdict)
+			}
+		})
+	}
+}
+
+// TestWhatAResetTakes: one member of each room hears nothing for a while before a reset, which the others do.
+func TestWhatAResetTakes(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		s := &server{}
+		deaf := &proxy{target: w.serve(s), down: func(l *leg, f ws.Frame) []ws.Frame {
+			offset, _, ok := split(f)
+			if !ok && strings.HasSuffix(string(f.Payload), " reset") {
+				l.held = []ws.Frame{f}
+			}
+			if ok && l.number == 1 && l.held == nil && offset > 250 {
+				return nil
+			}
+			return []ws.Frame{f}
+		}}
+		cfg := w.small(w.bend(deaf))
+		cfg.For, cfg.Allow = 4*time.Second, Allow{Resets: true}
+		var want uint64
+		got := w.during(cfg, 2*time.Second, func() {
+			s.each(func(r *served) { want += uint64(len(r.log)) - 250 })
+			s.restart(" reset")
+		})
+		if got.Taken > want || got.Taken+10 < want || got.Events[1].Taken != got.Taken || want < 60 {
+			t.Errorf("%d taken, want %d, but for what nobody heard", got.Taken, want)
+		}
+		said := fmt.Sprintf("6 resets were announced, which took %d acknowledged messages from members who lack them", got.Taken)
+		if !got.Held || got.Lost > 0 || !strings.Contains(got.Verdict, said) {
+			t.Error(got.Verdict)
+		}
+	})
+}
+
 func TestResets(t *testing.T) {
 	for _, test := range []struct {
 		name, word string
@@ -159,6 +254,10 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			}
 		}
 		got, err := Run(ctx, cfg)
+		var text bytes.Buffer
+		if werr := got.WriteText(&text); werr != nil || !strings.Contains(strings.Join(strings.Fields(text.String()), " "), "interrupted, before 3600.0 s were over") {
+			t.Errorf("%v, %s", werr, text.String())
+		}
 		if err != nil || !got.Held || got.Acked < 4*300 || got.Seconds < 4 || got.Seconds > 6 {
 			t.Errorf("%v, %+v", err, got)
 		}
@@ -274,6 +373,8 @@ func sample() *Report {
 		}
 		r.Timeline = append(r.Timeline, p)
 	}
+	r.For, r.MaxPause, r.TooLong, r.Taken = 5, 200, 1, 6
+	r.Events[1].TooLong, r.Events[1].Taken = 1, 6
 	r.Broken = r.broken(Allow{})
 	r.Verdict = r.verdict()
 	return r

@@ -1,5 +1,7 @@
 package verify
 
+import "slices"
+
 // follower is a member of a room, as the judge knows it: how far it is, and what it went past.
 type follower struct {
 	open    bool // it has a socket
@@ -15,6 +17,7 @@ type follower struct {
 	told   int64 // when it was last told of a gap or reset, -1 if never
 
 	holes     []hole   // at most maxHoles
+	excused   []hole   // those that it was told of; at most maxHoles, the latest
 	beyond    uint64   // offsets in holes beyond those
 	wrong     []uint64 // offsets in this ledger at which it heard nothing good; at most maxWrong, the latest
 	disagrees bool
@@ -45,6 +48,9 @@ const (
 
 // advance takes the member to an offset.
 func (f *follower) advance(offset uint64, now int64) step {
+	if offset <= f.high { // it was told to go back, and hears what it was told it would not
+		f.excused, _ = without(f.excused, f.ledger, offset)
+	}
 	switch {
 	case offset > f.pos:
 		if offset > f.pos+1 {
@@ -72,15 +78,21 @@ func (f *follower) skip(h hole) {
 }
 
 // fill takes an offset out of the holes; false when it is in none.
-func (f *follower) fill(offset uint64) bool {
-	for i := len(f.holes) - 1; i >= 0; i-- {
-		h := &f.holes[i]
-		if h.ledger != f.ledger || offset < h.from || offset > h.to {
+func (f *follower) fill(offset uint64) (was bool) {
+	f.holes, was = without(f.holes, f.ledger, offset)
+	return was
+}
+
+// without takes an offset of a ledger out of a list of holes; false when it is in none.
+func without(list []hole, ledger int, offset uint64) ([]hole, bool) {
+	for i := len(list) - 1; i >= 0; i-- {
+		h := &list[i]
+		if h.ledger != ledger || offset < h.from || offset > h.to {
 			continue
 		}
 		switch {
 		case h.from == h.to:
-			f.holes = append(f.holes[:i], f.holes[i+1:]...)
+			list = slices.Delete(list, i, i+1)
 		case offset == h.from:
 			h.from++
 		case offset == h.to:
@@ -88,11 +100,11 @@ func (f *follower) fill(offset uint64) bool {
 		default:
 			upper := hole{h.ledger, offset + 1, h.to, h.noticed}
 			h.to = offset - 1
-			f.holes = append(f.holes[:i+1], append([]hole{upper}, f.holes[i+1:]...)...)
+			list = slices.Insert(list, i+1, upper)
 		}
-		return true
+		return list, true
 	}
-	return false
+	return list, false
 }
 
 // mistake notes that what it heard at an offset was nothing good.

@@ -49,16 +49,14 @@ func (r *Report) WriteHTML(w io.Writer) error {
 	for _, c := range used {
 		p.Heads = append(p.Heads, c.head)
 	}
-	for i := range r.Events {
-		e := &r.Events[i]
-		p.Table = append(p.Table, pageEvent{numberedName(i, e.Name), cells(e, used), false})
+	all := r.everything()
+	for i := range all {
+		e := &all[i]
+		p.Table = append(p.Table, pageEvent{numberedName(i, e), cells(e, used), e.isSum()})
 		if e.Command {
-			p.Commands = append(p.Commands, pageCommand{numberedName(i, e.Name), fmt.Sprintf("%.1f", e.At), fmt.Sprintf("%.2f", e.Took), printableLines(e.Output), e.ExitCode})
+			p.Commands = append(p.Commands, pageCommand{numberedName(i, e), fmt.Sprintf("%.1f", e.At), fmt.Sprintf("%.2f", e.Took), printableLines(e.Output), e.ExitCode})
 		}
 	}
-	all := pageEvent{"in all", cells(&Event{Counts: r.Counts}, used), true}
-	all.Cells[0] = pageCell{} // it has no time
-	p.Table = append(p.Table, all)
 	if err := pageTemplate.Execute(w, p); err != nil {
 		return fmt.Errorf("write the page: %w", err)
 	}
@@ -66,11 +64,11 @@ func (r *Report) WriteHTML(w io.Writer) error {
 }
 
 // numberedName puts an event's number before its name, by which the plot calls it.
-func numberedName(i int, name string) string {
-	if i == 0 {
-		return name
+func numberedName(i int, e *Event) string {
+	if i == 0 || e.isSum() {
+		return e.Name
 	}
-	return fmt.Sprintf("%d. %s", i, name)
+	return fmt.Sprintf("%d. %s", i, e.Name)
 }
 
 func cells(e *Event, used []column) (list []pageCell) {

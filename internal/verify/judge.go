@@ -1,6 +1,7 @@
 package verify
 
 import (
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type judge struct {
 	followers []follower
 	streams   []stream
 
+	takings []taking // at most maxKept
+
 	acked     uint64 // messages that anybody received
 	excused   uint64 // messages that nobody saw, which a gap or a reset took
 	explained uint64 // forgotten slots with a content that was altered: one message each is no loss
@@ -47,6 +50,14 @@ type fault struct {
 	at    int64
 	sent  bool
 	count uint64 // 0 means 1
+}
+
+// taking is a message that somebody received, and that a gap or a reset took from somebody else.
+type taking struct {
+	ledger int
+	offset uint64
+	stream int32
+	seq    uint32
 }
 
 // keepTime is how long what all members have passed is remembered.
@@ -124,6 +135,7 @@ func (j *judge) heard(m int, l line, now int64) (resumed bool, how told) {
 	case l.told == anew:
 		j.announce(reset, m, l.at, now)
 		j.ledgers[n].announced = true
+		j.excuse(m, n, pos, now)
 		f.move(n, pos)
 	case n != f.ledger: // and nobody says that it began anew
 		j.malformed(m, now)
@@ -131,6 +143,7 @@ func (j *judge) heard(m int, l line, now int64) (resumed bool, how told) {
 		f.move(n, pos)
 	case l.told == missed && pos >= f.pos:
 		j.announce(gap, m, l.at, now)
+		j.excuse(m, n, pos, now)
 		f.move(n, pos)
 	case l.told == whole && pos == f.pos && first:
 	default: // the next message shows what is missing
@@ -142,6 +155,43 @@ func (j *judge) heard(m int, l line, now int64) (resumed bool, how told) {
 func (j *judge) announce(k kind, m int, at proto.Position, now int64) {
 	j.followers[m].told = now
 	j.note(fault{kind: k, room: j.room, epoch: at.Epoch, offset: uint64(at.Offset), member: m, at: now})
+}
+
+// excuse notes what a member is told that it will not hear, before it moves to where it is told to be.
+func (j *judge) excuse(m, number int, pos uint64, now int64) {
+	f := &j.followers[m]
+	from := max(f.pos, f.high) + 1
+	for n := f.ledger; n < number; n++ { // whole lives of the room, perhaps
+		j.skipped(m, hole{n, from, endless, now})
+		from = 1
+	}
+	if f.ledger <= number && from <= pos {
+		j.skipped(m, hole{number, from, pos, now})
+	}
+}
+
+// skipped has a member go past a stretch, which it was told of. What is forgotten already is taken now, the
+// rest when it is known what stands there.
+func (j *judge) skipped(m int, h hole) {
+	f, l := &j.followers[m], j.ledgers[h.ledger]
+	if len(f.excused) == maxHoles {
+		f.excused = f.excused[1:]
+	}
+	f.excused = append(f.excused, h)
+	for _, offset := range slices.Sorted(maps.Keys(l.kept)) {
+		if offset >= h.from && offset <= h.to {
+			s := l.kept[offset]
+			j.take(&s, h.ledger, offset)
+			l.kept[offset] = s
+		}
+	}
+}
+
+// take notes that a gap or reset took a message, if it is one that somebody received.
+func (j *judge) take(s *slot, number int, offset uint64) {
+	if s.hash != 0 && len(j.takings) < maxKept && s.raise(wasTaken) {
+		j.takings = append(j.takings, taking{number, offset, s.stream, s.seq})
+	}
 }
 
 // ledger returns the number of an epoch's ledger, -1 when there are too many or the offset is none.
@@ -172,7 +222,12 @@ func (j *judge) came(m int, offset uint64, payload []byte, isBinary bool, now in
 		old, kept := l.kept[offset]
 		s = &old
 		if kept {
-			defer func() { l.kept[offset] = old }()
+			defer func() {
+				if len(j.excusedOf(f.ledger, offset, offset)) > 0 {
+					j.take(&old, f.ledger, offset)
+				}
+				l.kept[offset] = old
+			}()
 		}
 	}
 	hash := identity(payload, isBinary)
@@ -339,7 +394,8 @@ func (j *judge) seal(l *ledger, number, n int) {
 	if n == 0 {
 		return
 	}
-	lacking := j.lacking(number, l.base+uint64(n)-1)
+	last := l.base + uint64(n) - 1
+	lacking, excused := j.lacking(number, last), j.excusedOf(number, l.base, last)
 	for i := range n {
 		offset, s := l.base+uint64(i), l.slots[i]
 		if s.hash == 0 && s.flags&wasAltered != 0 {
@@ -350,6 +406,9 @@ func (j *judge) seal(l *ledger, number, n int) {
 			j.disagree(l, &s, offset)
 		case s.hash != 0:
 			j.order(&s, number, offset)
+		}
+		if slices.ContainsFunc(excused, func(h excusal) bool { return offset >= h.from && offset <= h.to }) {
+			j.take(&s, number, offset)
 		}
 		if slices.ContainsFunc(lacking, func(h lack) bool { return offset >= h.from && offset <= h.to }) {
 			l.keep(offset, s)
@@ -408,6 +467,24 @@ func (j *judge) lacking(number int, upto uint64) (list []lack) {
 			list = append(list, lack{i, j.ledgers[number].first, upto, false})
 		case f.pos < upto:
 			list = append(list, lack{i, f.pos + 1, upto, false})
+		}
+	}
+	return list
+}
+
+// excusal is a stretch of offsets that a member was told it would not hear.
+type excusal struct {
+	hole
+	member int
+}
+
+// excusedOf returns what members were told that they would not hear of a ledger, from an offset to another.
+func (j *judge) excusedOf(number int, from, to uint64) (list []excusal) {
+	for i := range j.followers {
+		for _, h := range j.followers[i].excused {
+			if h.ledger == number && h.from <= to && h.to >= from {
+				list = append(list, excusal{h, i})
+			}
 		}
 	}
 	return list

@@ -2,6 +2,8 @@ package verify
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -180,8 +182,11 @@ func TestJudge(t *testing.T) {
 		{"two contents", two + "2+ 2!1.0 0> 1> 0:1=1 1:1=1 2:1=2 0:2=2 1:2=2 2:2=2", map[kind]int{conflict: 1, disagree: 1}},
 		{"two contents, the odd one first", two + "2+ 2!1.0 0> 1> 2:1=2 0:1=1 1:1=1 0:2=2 1:2=2 2:2=2", map[kind]int{conflict: 1, disagree: 1}},
 
-		{"a gap", two + "0> 0> 0:1=1 0:2=2 1!1.1gap 1:2=2", map[kind]int{gap: 1}},
-		{"a gap at the end", two + "0> 0> 0:1=1 0:2=2 1!1.2gap", map[kind]int{gap: 1}},
+		{"a gap", two + "0> 0> 0:1=1 0:2=2 1!1.1gap 1:2=2", map[kind]int{gap: 1, taken: 1}},
+		{"a gap at the end", two + "0> 0> 0:1=1 0:2=2 1!1.2gap", map[kind]int{gap: 1, taken: 2}},
+		{"a gap for two takes a message once", two + "2+ 2!1.0 0> 0> 0:1=1 0:2=2 1!1.1gap 1:2=2 2!1.1gap 2:2=2", map[kind]int{gap: 2, taken: 1}},
+		{"a gap that is told late", two + "0> 0> 0:1=1 0:2=2 later later 1!1.2gap", map[kind]int{gap: 1, taken: 2}},
+		{"a gap and then back below it", two + "0> 0> 0:1=1 0:2=2 1!1.2gap 1!1.1reset 1:2=2", map[kind]int{gap: 1, reset: 1, taken: 1}},
 		{"a gap takes what nobody heard", two + "0> 0!1.1gap 1!1.1gap", map[kind]int{gap: 2}},
 		{"a gap takes nothing that is sent later", two + "0!1.1gap 1!1.1gap 0>", map[kind]int{gap: 2, lost: 1}},
 		{"a gap that goes back", two + "0> 0:1=1 1:1=1 1!1.0gap 1:1=1", map[kind]int{malformed: 1, doubled: 1}},
@@ -189,7 +194,7 @@ func TestJudge(t *testing.T) {
 		{"a message before the line", "0+ 1+ 1!1.0 1> 1:1=1 0:1=1", map[kind]int{malformed: 1}},
 
 		{"resumed whole", two + "0> 0> 0:1=1 0:2=2 1:1=1 1? 1+ 1!1.1 1:2=2", nil},
-		{"resumed with a gap", two + "0> 0> 0:1=1 0:2=2 1? 1+ 1!1.1gap 1:2=2", map[kind]int{gap: 1}},
+		{"resumed with a gap", two + "0> 0> 0:1=1 0:2=2 1? 1+ 1!1.1gap 1:2=2", map[kind]int{gap: 1, taken: 1}},
 		{"a resume that skips", two + "0> 0> 0:1=1 0:2=2 1? 1+ 1!1.0 1:2=2", map[kind]int{lost: 1}},
 		{"a resume that says it skips, and not why", two + "0> 0> 0:1=1 0:2=2 1? 1+ 1!1.1 1:2=2", map[kind]int{lost: 1, malformed: 1}},
 		{"a resume that repeats", two + "0> 0> 0:1=1 0:2=2 1:1=1 1:2=2 1? 1+ 1!1.2 1:2=2", map[kind]int{doubled: 1}},
@@ -202,7 +207,12 @@ func TestJudge(t *testing.T) {
 		{"without a reset what was missed is lost", two + "0> 0:1=1 1!2.0", map[kind]int{malformed: 1, lost: 1}},
 		{"without a reset nothing may come again", two + "0> 0:1=1 1:1=1 0!2.0 1!2.0 0:1=1 1:1=1", map[kind]int{malformed: 2, doubled: 1}},
 		{"one is not told of the reset", two + "0!2.0reset 0> 0:1=1", map[kind]int{reset: 1, lost: 1}},
-		{"a reset that skips", two + "0> 0> 0!2.0reset 0:1=1 0:2=2 1!2.1reset 1:2=2", map[kind]int{reset: 2}},
+		{"a reset that skips", two + "0> 0> 0!2.0reset 0:1=1 0:2=2 1!2.1reset 1:2=2", map[kind]int{reset: 2, taken: 1}},
+		{"a reset takes what one had not heard yet", two + "0> 0> 0:1=1 0:2=2 1:1=1 0!2.0reset 1!2.0reset", map[kind]int{reset: 2, taken: 1}},
+		{"a reset takes nothing that stands in the new epoch", two + "0> 0:1=1 0!2.0reset 1!2.0reset 0:1=1 1:1=1", map[kind]int{reset: 2}},
+		{"a reset past a whole life of the room", two + "0> 0!2.0reset 0:1=1 0!3.0reset 1!3.0reset", map[kind]int{reset: 3, taken: 1}},
+		{"a reset takes what is known late", two + "0> 1!2.0reset 0:1=1 0!2.0reset later later", map[kind]int{reset: 2, taken: 1}},
+		{"a reset takes nothing from one that comes later", "0+ 0!1.0 0> 0:1=1 0!2.0reset 1+ 1!2.0", map[kind]int{reset: 1}},
 		{"a reset back in the same epoch", two + "0> 0> 0:1=1 0:2=2 1:1=1 1:2=2 1!1.1reset 1:2=2", map[kind]int{reset: 1}},
 		{"two offsets in the new epoch", two + "0> 0!2.0reset 1!2.0reset 0:1=1 0:2=1 1:1=1 1:2=1", map[kind]int{reset: 2, doubled: 1}},
 	}
@@ -223,6 +233,16 @@ func TestJudge(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestAGapTakesWhatIsHeardAfterIt(t *testing.T) {
+	for _, story := range []string{"0:1=1 0:2=2", "later later 0:1=1 0:2=2"} {
+		c := newCourt(t, 2, 1<<12)
+		c.play("0+ 1+ 0!1.0 1!1.0 0> 0> 1!1.1gap 1:2=2 " + story)
+		if diff := cmp.Diff(map[kind]int{gap: 1, taken: 1}, c.count); diff != "" {
+			t.Errorf("%s (-want +got):\n%s%+v", story, diff, c.noted)
+		}
 	}
 }
 
@@ -272,11 +292,17 @@ func breaks(count map[kind]int) bool {
 type history struct {
 	*court
 	*rapid.T
+	limit  int
+	swept  bool
 	epoch  int
-	log    []int // messages by offset - 1
+	log    []int         // messages by offset - 1
+	past   map[int][]int // logs of earlier epochs
 	flying []flight
 	all    []flight // ever
 	ears   []listener
+	heard  map[[2]int]bool // epoch and message: somebody heard it
+	had    map[[3]int]bool // and this member did
+	missed map[[3]int]bool // this member was told that it would not
 }
 
 // flight is a message that was sent and has no offset yet.
@@ -290,7 +316,9 @@ type listener struct {
 
 func newHistory(t *testing.T, rt *rapid.T) *history {
 	members := rapid.IntRange(1, 4).Draw(rt, "members")
-	h := &history{court: newCourt(t, members, rapid.SampledFrom([]int{1, 4, 1 << 12}).Draw(rt, "limit")), T: rt, epoch: 1}
+	limit := rapid.SampledFrom([]int{1, 4, 1 << 12}).Draw(rt, "limit")
+	h := &history{court: newCourt(t, members, limit), T: rt, limit: limit, epoch: 1,
+		past: map[int][]int{}, heard: map[[2]int]bool{}, had: map[[3]int]bool{}, missed: map[[3]int]bool{}}
 	h.ears = make([]listener, members)
 	for m := range h.ears {
 		h.open(m)
@@ -311,6 +339,7 @@ func (h *history) open(m int) {
 	case e.epoch != h.epoch:
 		h.reset(m, kept)
 	case e.pos < kept:
+		h.miss(m, h.epoch, h.log[e.pos:kept])
 		e.pos = kept
 		h.line(m, e.epoch, e.pos, missed)
 	default:
@@ -318,8 +347,36 @@ func (h *history) open(m int) {
 	}
 }
 
+// miss notes messages of an epoch that a member will not hear.
+func (h *history) miss(m, epoch int, messages []int) {
+	for _, n := range messages {
+		h.missed[[3]int{epoch, n, m}] = true
+	}
+}
+
+// taken is how many of those somebody heard, but for what stands in a later epoch again.
+func (h *history) taken() int {
+	found := map[[2]int]bool{}
+	for one := range h.missed {
+		at := [2]int{one[0], one[1]}
+		again := slices.ContainsFunc(slices.Collect(maps.Keys(h.heard)), func(other [2]int) bool { return other[1] == at[1] && other[0] > at[0] })
+		if h.heard[at] && !h.had[one] && !again {
+			found[at] = true
+		}
+	}
+	return len(found)
+}
+
 func (h *history) reset(m int, kept uint64) {
 	e := &h.ears[m]
+	for epoch := e.epoch; epoch < h.epoch; epoch++ {
+		from := uint64(0)
+		if epoch == e.epoch {
+			from = e.pos
+		}
+		h.miss(m, epoch, h.past[epoch][from:])
+	}
+	h.miss(m, h.epoch, h.log[:kept])
 	e.epoch, e.pos = h.epoch, kept
 	h.line(m, e.epoch, e.pos, anew)
 }
@@ -364,6 +421,8 @@ func (h *history) deliver(m int) bool {
 		return false
 	}
 	e.pos++
+	h.heard[[2]int{h.epoch, h.log[e.pos-1]}] = true
+	h.had[[3]int{h.epoch, h.log[e.pos-1], m}] = true
 	h.hear(m, e.pos, h.sent[h.log[e.pos-1]-1])
 	return true
 }
@@ -390,6 +449,7 @@ func (h *history) step() {
 		}
 	case "gap":
 		if e := &h.ears[m]; e.open && e.epoch == h.epoch && e.pos < uint64(len(h.log)) {
+			h.miss(m, h.epoch, h.log[e.pos:e.pos+1])
 			e.pos++
 			h.line(m, e.epoch, e.pos, missed)
 		}
@@ -400,6 +460,7 @@ func (h *history) step() {
 		}
 	case "reset":
 		if rapid.IntRange(0, 9).Draw(h.T, "seldom") == 0 {
+			h.past[h.epoch] = h.log
 			h.epoch++
 			h.flying = append(h.inDoubt(), h.flying...)
 			h.log = nil
@@ -407,6 +468,7 @@ func (h *history) step() {
 	case "later":
 		h.now += int64(time.Duration(rapid.IntRange(0, 60).Draw(h.T, "seconds")) * time.Second)
 		h.judge.sweep(h.now)
+		h.swept = true
 	}
 }
 
@@ -439,6 +501,10 @@ func TestAnHonestHistoryHasNoFaults(t *testing.T) {
 		h.judge.finish(h.now)
 		if breaks(h.count) {
 			rt.Fatalf("faults of an honest room: %v %+v", h.count, h.noted)
+		}
+		// What was forgotten before anybody heard it is not known.
+		if got, want := h.count[taken], h.taken(); got > want || got < want && h.limit == 1<<12 && !h.swept {
+			rt.Fatalf("%d messages taken, want %d: %+v", got, want, h.noted)
 		}
 	})
 }

@@ -46,6 +46,7 @@ const (
 	wasAltered
 	wasInvented
 	wasConflict
+	wasTaken
 )
 
 // raise sets a flag and tells whether it was not set.

@@ -32,6 +32,7 @@ type member struct {
 const (
 	firstLimit = 15 * time.Second // for the first handshake of a member
 	backLimit  = 5 * time.Second  // for each further one, until the next URL is tried
+	firstBound = 15 * time.Second // after its first try failed, until a member that reconnects gives up
 	firstPause = 50 * time.Millisecond
 	longPause  = 2 * time.Second // between two tries
 	maxSockets = 1<<16 - 1       // of one member
@@ -69,14 +70,22 @@ func final(e ending) bool { return e.code >= 4500 && e.code <= 4999 }
 func (m *member) first(ctx context.Context) *loadgen.Conn {
 	conn, err := m.dial(ctx, "", firstLimit)
 	if err != nil {
-		m.run.notOpened(err)
+		m.run.dialFailed(err)
+		if m.run.cfg.Reconnect {
+			bound, cancel := context.WithTimeout(ctx, firstBound)
+			defer cancel()
+			conn = m.back(bound)
+		}
+	}
+	if conn == nil {
+		m.run.notOpened()
 		return nil
 	}
 	m.run.opened.Add(1)
 	return conn
 }
 
-// back opens a conn again; nil when the run ends before.
+// back opens a conn again; nil when ctx ends before.
 func (m *member) back(ctx context.Context) *loadgen.Conn {
 	for pause := firstPause; ; pause = min(2*pause, longPause) {
 		if !sleep(ctx, pause/2+rand.N(pause/2)) { // chance, because all that one router had come at once

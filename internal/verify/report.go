@@ -12,7 +12,9 @@ type Report struct {
 	Rate        float64  `json:"rate"`         // deliveries per second that were due
 	Size        int      `json:"size"`
 	Reconnect   bool     `json:"reconnect"`
-	Seconds     float64  `json:"seconds"` // that messages were sent
+	MaxPause    float64  `json:"pause_limit_ms"` // that a room's pause must keep to; 0 for none
+	For         float64  `json:"for"`            // seconds that messages were to be sent
+	Seconds     float64  `json:"seconds"`        // that they were
 
 	Conns      int     `json:"conns"`        // that opened at the start
 	DialErrors int     `json:"dial_errors"`  // tries that did not open, later ones too
@@ -54,6 +56,7 @@ type Counts struct {
 	Gaps     uint64 `json:"gaps"`   // lines that said so, over all members
 	Resets   uint64 `json:"resets"` // lines that said so, over all members
 	Closed   uint64 `json:"closed"` // sockets
+	Taken    uint64 `json:"taken"`  // messages that a member received, and another one lacks because of a gap or reset that it was told of
 	Unplaced uint64 `json:"unplaced"`
 
 	Reconnects   uint64  `json:"reconnects"`
@@ -67,7 +70,8 @@ type Counts struct {
 	PauseP50 float64 `json:"pause_p50_ms"` // over the rooms: the longest time from send to delivery in each
 	PauseP99 float64 `json:"pause_p99_ms"`
 	PauseMax float64 `json:"pause_max_ms"`
-	Rooms    int     `json:"rooms"` // in which anything came that was sent in the period
+	Rooms    int     `json:"rooms"`        // in which anything came that was sent in the period
+	TooLong  uint64  `json:"paused_above"` // rooms whose pause was above the limit
 }
 
 // Event is a period of the run, named for what began it.

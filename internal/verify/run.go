@@ -241,10 +241,14 @@ func (r *run) progress(phase string) {
 		return
 	}
 	r.mu.Lock()
-	event := r.event
+	event, failed, first := r.event, r.dialErrors, r.firstError
 	r.mu.Unlock()
-	r.cfg.Progress(Progress{Phase: phase, Conns: int(r.conns.Load()), Want: r.cfg.Rooms * r.cfg.Members, PerSecond: rate,
-		Delivered: delivered, Missing: missing, Faults: r.tally.faults.Load(), Event: event})
+	p := Progress{Phase: phase, Conns: int(r.conns.Load()), Want: r.cfg.Rooms * r.cfg.Members, PerSecond: rate,
+		Delivered: delivered, Missing: missing, Faults: r.tally.faults.Load(), Event: event, DialErrors: failed}
+	if first != nil {
+		p.FirstError = printable(first.Error())
+	}
+	r.cfg.Progress(p)
 }
 
 // begin begins an event.
@@ -255,8 +259,7 @@ func (r *run) begin(name string, at int64) *period {
 	return r.tally.begin(name, at)
 }
 
-func (r *run) notOpened(err error) {
-	r.dialFailed(err)
+func (r *run) notOpened() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.unopened++

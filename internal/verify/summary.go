@@ -13,7 +13,7 @@ import (
 func (r *run) report() *Report {
 	out := &Report{
 		URLs: r.cfg.URLs, RoomCount: r.cfg.Rooms, MemberCount: r.cfg.Members, Rate: r.cfg.Rate, Size: r.cfg.Size,
-		Seconds: time.Duration(r.stop - r.start).Seconds(), Reconnect: r.cfg.Reconnect,
+		For: r.cfg.For.Seconds(), Seconds: time.Duration(r.stop - r.start).Seconds(), Reconnect: r.cfg.Reconnect, MaxPause: ms(r.cfg.MaxPause),
 		Conns: int(r.opened.Load()), NotOpened: r.unopened, DialErrors: r.dialErrors,
 		Published: r.published.Load(), Delivered: r.delivered.Load(), Unsent: r.unsent.Load(),
 		Timeline: r.timeline.points, Closes: []Close{}, Examples: []Example{},
@@ -50,7 +50,7 @@ func (r *run) addEvents(out *Report) {
 	all := period{}
 	for n, p := range r.tally.periods {
 		e := Event{Name: p.name, Counts: countsOf(p), At: time.Duration(max(begins[n]-r.start, 0)).Seconds()}
-		e.pauses(r.rooms, func(p []int64) int64 {
+		e.pauses(r.rooms, r.cfg.MaxPause, func(p []int64) int64 {
 			if n < len(p) {
 				return p[n]
 			}
@@ -69,7 +69,7 @@ func (r *run) addEvents(out *Report) {
 		all.back = append(all.back, p.back...)
 	}
 	out.Counts = countsOf(&all)
-	out.pauses(r.rooms, func(p []int64) int64 {
+	out.pauses(r.rooms, r.cfg.MaxPause, func(p []int64) int64 {
 		if len(p) == 0 {
 			return 0
 		}
@@ -81,7 +81,8 @@ func countsOf(p *period) Counts {
 	c := Counts{
 		Lost: p.counts[lost], Doubled: p.counts[doubled], Reordered: p.counts[reordered], Invented: p.counts[invented],
 		Altered: p.counts[altered], Conflicts: p.counts[conflict], Disagree: p.counts[disagree], Malformed: p.counts[malformed],
-		Gaps: p.counts[gap], Resets: p.counts[reset], Closed: p.counts[closed], Unplaced: p.counts[unplaced],
+		Gaps: p.counts[gap], Resets: p.counts[reset], Closed: p.counts[closed],
+		Unplaced: p.counts[unplaced], Taken: p.counts[taken],
 		ResumedWhole: p.resumed[whole], ResumedGap: p.resumed[missed], ResumedReset: p.resumed[anew],
 	}
 	c.Reconnects = c.ResumedWhole + c.ResumedGap + c.ResumedReset
@@ -89,12 +90,16 @@ func countsOf(p *period) Counts {
 	return c
 }
 
-// pauses adds what the rooms' pauses are, of which pick takes each room's.
-func (c *Counts) pauses(rooms []*room, pick func([]int64) int64) {
+// pauses adds what the rooms' pauses are, of which pick takes each room's, and how many are above a limit.
+func (c *Counts) pauses(rooms []*room, limit time.Duration, pick func([]int64) int64) {
 	var list []int64
 	for _, rm := range rooms {
-		if d := pick(rm.pauses); d > 0 {
+		d := pick(rm.pauses)
+		if d > 0 {
 			list = append(list, d)
+		}
+		if limit > 0 && d > int64(limit) {
+			c.TooLong++
 		}
 	}
 	c.Rooms = len(list)
@@ -124,10 +129,10 @@ func (r *run) addEndings(out *Report) {
 	})
 }
 
-// addExamples adds the examples of what broke, and of what was not placed.
+// addExamples adds the examples of what broke, of what was not placed, and of what was taken.
 func (r *run) addExamples(out *Report) {
 	for k, list := range r.tally.examples {
-		if k := kind(k); !k.breaks() && k != unplaced {
+		if k := kind(k); !k.breaks() && k != unplaced && k != taken {
 			continue
 		}
 		for _, f := range list {
@@ -207,6 +212,10 @@ func (r *Report) broken(allow Allow) []string {
 	if !allow.Resets {
 		add(r.Resets, "reset announced", "resets announced")
 	}
+	if r.TooLong > 0 {
+		what := fmt.Sprintf("longer than %s, up to %s", seconds(r.MaxPause), seconds(r.PauseMax))
+		add(r.TooLong, "room paused for "+what, "rooms paused for "+what)
+	}
 	if !allow.Closed {
 		if r.Reconnect {
 			add(uint64(r.Away), "socket that closed did not come back", "sockets that closed did not come back")
@@ -233,6 +242,9 @@ const (
 	serviceRestart = 1012
 )
 
+// seconds writes milliseconds as seconds, to three digits or to the millisecond.
+func seconds(ms float64) string { return fmt.Sprintf("%.4g s", ms/1e3) }
+
 func (r *Report) verdict() string {
 	if !r.Held {
 		return "The promises did not hold: " + strings.Join(r.Broken, ", ") + "."
@@ -240,6 +252,9 @@ func (r *Report) verdict() string {
 	text := fmt.Sprintf("The promises held: each of %s messages came to every member entitled to it, once and in order", thousands(float64(r.Acked)))
 	if r.Gaps+r.Resets > 0 {
 		text += fmt.Sprintf("; %s and %s were announced", plural(int(r.Gaps), "gap"), plural(int(r.Resets), "reset"))
+		if r.Taken > 0 {
+			text += fmt.Sprintf(", which took %s from members who lack them", plural(int(r.Taken), "acknowledged message"))
+		}
 	}
 	if r.Closed > 0 {
 		text += fmt.Sprintf("; %s closed", plural(int(r.Closed), "socket"))

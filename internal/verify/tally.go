@@ -23,11 +23,12 @@ const (
 	reset
 	closed
 	unplaced
+	taken
 	kinds
 )
 
 var kindNames = [kinds]string{"lost", "doubled", "reordered", "invented", "altered", "conflict", "disagree", "malformed",
-	"gap", "reset", "closed", "unplaced"}
+	"gap", "reset", "closed", "unplaced", "taken"}
 
 func (k kind) String() string { return kindNames[k] }
 

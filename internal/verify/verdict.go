@@ -28,6 +28,21 @@ func (j *judge) finish(now int64) {
 		j.note(fault{kind: lost, room: j.room, member: -1, at: now, count: unknown - known})
 	}
 	j.unplaced()
+	j.taken()
+}
+
+// taken notes the messages that gaps and resets took, but for those that stand in a later epoch again, or
+// that the member was told to hear after all.
+func (j *judge) taken() {
+	for _, t := range j.takings {
+		st, told := &j.streams[t.stream], j.excusedOf(t.ledger, t.offset, t.offset)
+		again := slices.ContainsFunc(st.tracks, func(k track) bool { return k.ledger > t.ledger && k.seen.has(t.seq) })
+		if len(told) > 0 && !again {
+			first := slices.MinFunc(told, func(a, b excusal) int { return cmp.Compare(a.noticed, b.noticed) })
+			j.note(fault{kind: taken, room: j.room, epoch: j.ledgers[t.ledger].epoch, offset: t.offset, member: first.member, at: first.noticed,
+				from: st.sender, seq: t.seq})
+		}
+	}
 }
 
 // missing notes the messages of an epoch that members lack who are entitled to them. It returns how many
