@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -102,9 +103,9 @@ func BenchmarkFanOut(b *testing.B) {
 }
 
 // benchRooms returns what sends single messages of 128 bytes through so many
-// rooms of 5: Publish, Fill, Deliver and Ack, FanOut, in turns of so many messages.
-func benchRooms(tb testing.TB, rooms, turn int) (*Hub, func()) {
-	h, all := benchHub(tb, rooms, 5, JoinOptions{})
+// rooms: Publish, Fill, Deliver and Ack, FanOut, in turns of so many messages.
+func benchRooms(tb testing.TB, rooms, members, turn int) (*Hub, func()) {
+	h, all := benchHub(tb, rooms, members, JoinOptions{})
 	payload := make([]byte, 128)
 	now := benchTime
 	last := make([]proto.Offset, rooms)
@@ -117,7 +118,7 @@ func benchRooms(tb testing.TB, rooms, turn int) (*Hub, func()) {
 	at := 0
 	return h, func() {
 		for k := range turn {
-			h.Publish(&all[(at+k)%rooms][k%5], proto.KindText, payload, now)
+			h.Publish(&all[(at+k)%rooms][k%members], proto.KindText, payload, now)
 		}
 		h.Work(func(node proto.NodeName, index int) { out = h.Fill(node, index, out[:0], 1<<20) })
 		for k := range turn {
@@ -126,7 +127,7 @@ func benchRooms(tb testing.TB, rooms, turn int) (*Hub, func()) {
 			last[i]++
 			seqs[p]++
 			f, start := proto.BeginDeliver(in[:0], p, 1, names[i], proto.MintEpoch(1), last[i])
-			f = proto.AppendMessage(f, proto.KindText, all[i][k%5].ID, payload)
+			f = proto.AppendMessage(f, proto.KindText, all[i][k%members].ID, payload)
 			in = proto.End(f, start)
 			if err := h.Frame(benchNode, proto.FrameDeliver, in[proto.HeaderSize:], now); err != nil {
 				tb.Fatal(err)
@@ -147,7 +148,7 @@ func benchRooms(tb testing.TB, rooms, turn int) (*Hub, func()) {
 func TestSteadyPathAllocatesNothing(t *testing.T) {
 	const rooms = 2000
 	for _, turn := range []int{32, rooms} {
-		_, round := benchRooms(t, rooms, turn)
+		_, round := benchRooms(t, rooms, 5, turn)
 		for range 20 * rooms / turn {
 			round()
 		}
@@ -160,7 +161,7 @@ func TestSteadyPathAllocatesNothing(t *testing.T) {
 // BenchmarkRooms is single messages in 2000 rooms, 32 in a turn.
 func BenchmarkRooms(b *testing.B) {
 	const rooms, turn = 2000, 32
-	h, round := benchRooms(b, rooms, turn)
+	h, round := benchRooms(b, rooms, 5, turn)
 	for range 1000 {
 		round()
 	}
@@ -173,6 +174,44 @@ func BenchmarkRooms(b *testing.B) {
 	if n := h.Stats().Unacknowledged; n != 0 {
 		b.Fatalf("%d bytes unacknowledged", n)
 	}
+}
+
+// BenchmarkMemory says what 10,000 members cost, those of the conns that embed them
+// included, when each has published once and a while has passed.
+func BenchmarkMemory(b *testing.B) {
+	const conns = 10_000
+	for _, members := range []int{1, 10, 1000} {
+		b.Run(fmt.Sprintf("members=%d", members), func(b *testing.B) {
+			var size float64
+			for b.Loop() {
+				empty, _ := benchHub(b, 0, 0, JoinOptions{})
+				h, round := benchRooms(b, conns/members, members, conns/members)
+				for range members {
+					round()
+				}
+				for at := benchTime; at.Before(benchTime.Add(10 * time.Second)); at = at.Add(50 * time.Millisecond) {
+					h.Tick(at)
+				}
+				round = nil // and with it what only the benchmark needs
+				all := heap()
+				runtime.KeepAlive(h)
+				h = nil
+				none := heap()
+				runtime.KeepAlive(empty)
+				empty = nil
+				size = float64(all-none) - float64(none-heap())
+			}
+			b.ReportMetric(size/conns, "B/member")
+			b.ReportMetric(size/conns*float64(members), "B/room")
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }
 
 func TestIdleSizes(t *testing.T) {

@@ -219,3 +219,45 @@ func benchmarkMany(b *testing.B, w *load) {
 		}
 	}
 }
+
+// BenchmarkMemory says what a room costs that a router hears and that keeps so many
+// messages of 128 bytes: 10,000 rooms, once all is said and a while has passed. Pair
+// is owner and follower together.
+func BenchmarkMemory(b *testing.B)     { benchmarkMemory(b, newLoad) }
+func BenchmarkMemoryPair(b *testing.B) { benchmarkMemory(b, newPair) }
+
+func benchmarkMemory(b *testing.B, make func(testing.TB, int) *load) {
+	const rooms = 10_000
+	for _, messages := range []int{0, 1, 10} {
+		b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
+			var size float64
+			for b.Loop() {
+				empty, w := make(b, 0), make(b, rooms)
+				for range messages {
+					w.many()
+				}
+				w.rest(10 * time.Second)
+				w.frames, w.parts, w.seqs, w.out = nil, nil, nil, nil
+				all := heap()
+				runtime.KeepAlive(w)
+				w = nil
+				none := heap()
+				runtime.KeepAlive(empty)
+				empty = nil
+				size = (float64(all-none) - float64(none-heap())) / rooms
+			}
+			b.ReportMetric(size, "B/room")
+		})
+	}
+}
+
+// rest lets time pass in which nobody says anything.
+func (w *load) rest(d time.Duration) {
+	for end := w.now.Add(d); w.now.Before(end); w.turn() {
+		w.now = w.now.Add(50 * time.Millisecond)
+		w.l.Tick(w.now)
+		if w.follower != nil {
+			w.follower.Tick(w.now)
+		}
+	}
+}

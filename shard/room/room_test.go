@@ -500,3 +500,27 @@ func BenchmarkAppend(b *testing.B) {
 		s.Trim(&l, 0)
 	}
 }
+
+// BenchmarkMemory says what a log costs that keeps so many messages of 128 bytes,
+// all of them appended in turns, and what it is more than their payload.
+func BenchmarkMemory(b *testing.B) {
+	const rooms = 5000
+	for _, messages := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("messages=%d", messages), func(b *testing.B) {
+			var size float64
+			for b.Loop() {
+				s, logs := NewStore(Config{Total: 1 << 40}), make([]Log, rooms)
+				before := heap()
+				for range messages {
+					for i := range logs {
+						publish(s, &logs[i], 0, string(make([]byte, 128)))
+					}
+				}
+				size = float64(heap()-before) / rooms
+				runtime.KeepAlive(s)
+			}
+			b.ReportMetric(size, "B/room")
+			b.ReportMetric(size/float64(128*messages), "B/payload-byte")
+		})
+	}
+}
