@@ -124,7 +124,7 @@ func (w *load) many() {
 func TestSteadyPathAllocatesNothing(t *testing.T) {
 	for followers, make := range []func(testing.TB, int) *load{newLoad, newPair} {
 		hot, many := make(t, 1), make(t, 1000)
-		for range 120 {
+		for range 300 { // until what is given back is what is taken
 			hot.hot()
 			many.many()
 		}
@@ -159,6 +159,26 @@ func TestFollowerKeepsPace(t *testing.T) {
 	}
 	if a, b := w.l.Stats(), w.follower.Stats(); a.PendingBytes+b.PendingBytes != 0 || b.Rooms != 200 || b.Following != loadPartitions {
 		t.Errorf("owner %+v\nfollower %+v", a, b)
+	}
+}
+
+// TestBurstIsForgotten: what a thousand rooms needed at once is not kept for hours.
+func TestBurstIsForgotten(t *testing.T) {
+	w := newPair(t, 1000)
+	w.many()
+	free := func() (n int) {
+		for _, l := range []*Lane{w.l, w.follower} {
+			for k := range l.shelves.bytes.free {
+				n += l.shelves.bytes.free[k].Len() + l.shelves.metas.free[k].Len()
+			}
+		}
+		return n
+	}
+	if free() == 0 {
+		t.Fatal("a burst leaves nothing behind, so this test is about nothing")
+	}
+	if w.rest(10 * time.Second); free() != 0 {
+		t.Errorf("%d slices for logs are kept though nobody needs them", free())
 	}
 }
 

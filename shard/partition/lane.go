@@ -189,6 +189,7 @@ type Lane struct {
 	ticks   uint64
 	scratch []proto.Wish
 	scanned int // partitions that were looked at for publishers that left
+	tidied  time.Duration
 
 	routers  map[proto.NodeName]*router
 	all      []*router // the same, in the order in which they came

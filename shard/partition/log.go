@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/bits"
 
+	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -143,7 +144,7 @@ func newShelves() shelves {
 type shelf[T any] struct {
 	least int // the smallest, in elements
 	most  int // so many elements of one size are kept, and one slice at least if it is not bigger
-	free  [20][][]T
+	free  [20]spare.List[[]T]
 }
 
 // take returns an empty slice for n elements or more.
@@ -152,10 +153,7 @@ func (s *shelf[T]) take(n int) []T {
 	if k >= len(s.free) {
 		return make([]T, 0, n)
 	}
-	if f := s.free[k]; len(f) > 0 {
-		b := f[len(f)-1]
-		f[len(f)-1] = nil
-		s.free[k] = f[:len(f)-1]
+	if b, ok := s.free[k].Take(); ok {
 		return b
 	}
 	return make([]T, 0, s.least<<k)
@@ -177,10 +175,17 @@ func (s *shelf[T]) grow(b []T, skip, n int) []T {
 // give takes a slice back that take made.
 func (s *shelf[T]) give(b []T) {
 	k := s.class(cap(b))
-	if cap(b) == 0 || k >= len(s.free) || (len(s.free[k])+1)*cap(b) > s.most {
+	if cap(b) == 0 || k >= len(s.free) || (s.free[k].Len()+1)*cap(b) > s.most {
 		return
 	}
-	s.free[k] = append(s.free[k], b[:0])
+	s.free[k].Put(b[:0])
+}
+
+// tidy lets go of slices that nobody needed for a while.
+func (s *shelf[T]) tidy() {
+	for k := range s.free {
+		s.free[k].Tidy(nil)
+	}
 }
 
 // class is the smallest for n elements.

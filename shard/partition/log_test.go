@@ -90,7 +90,7 @@ func TestShelvesAreBounded(t *testing.T) {
 		s.give(b)
 	}
 	s.give(s.take(1000))
-	if have := fmt.Sprint(len(s.free[1]), len(s.free[6])); have != "2 0" {
+	if have := fmt.Sprint(s.free[1].Len(), s.free[6].Len()); have != "2 0" {
 		t.Errorf("free slices of 32 and 1024: %s", have)
 	}
 }

@@ -3,6 +3,7 @@ package partition
 import (
 	"time"
 
+	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -79,12 +80,23 @@ func (l *Lane) Tick(now time.Time) {
 	l.tell()
 	l.watch()
 	l.teachOn()
+	l.tidy()
 	for range tickRooms {
 		rm := l.wheel.next(l.now)
 		if rm == nil {
 			return
 		}
 		l.age(rm)
+	}
+}
+
+// tidy lets go of memory that logs needed in a burst, and not since.
+func (l *Lane) tidy() {
+	if l.now-l.tidied >= spare.While {
+		l.tidied = l.now
+		l.store.Tidy()
+		l.shelves.bytes.tidy()
+		l.shelves.metas.tidy()
 	}
 }
 

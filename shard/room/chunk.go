@@ -41,7 +41,7 @@ type chunk struct {
 	class int32
 	log   *Log
 
-	prev, next   *chunk // in its log: older, newer; next also links the free list
+	prev, next   *chunk // in its log: older, newer
 	older, newer *chunk // among all chunks of the store, by creation
 }
 

@@ -3,6 +3,7 @@ package room
 import (
 	"time"
 
+	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -54,7 +55,7 @@ type Store struct {
 	bytes          int64  // of the chunks in use, bookkeeping included
 	window         int64  // of what logs keep beyond history
 
-	free      [classes]*chunk
+	free      [classes]spare.List[*chunk]
 	freeBytes int64 // at most an eighth of Total
 	takes     uint64
 	taken     [classes]uint64 // takes when the last of that size was taken
@@ -84,13 +85,15 @@ func (s *Store) take(size int) *chunk {
 	}
 	for s.bytes+cost > s.cfg.Total && s.shedOldest() {
 	}
-	if class != oversize && s.free[class] != nil {
-		c := s.pop(class)
-		s.enlist(c, cost)
-		return c
+	if class != oversize {
+		if c, ok := s.free[class].Take(); ok {
+			s.freeBytes -= cost
+			s.enlist(c, cost)
+			return c
+		}
 	}
 	if s.bytes+s.freeBytes+cost > s.cfg.Total {
-		s.free, s.freeBytes = [classes]*chunk{}, 0 // what is free is of no use here
+		s.free, s.freeBytes = [classes]spare.List[*chunk]{}, 0 // what is free is of no use here
 	}
 	c := &chunk{buf: make([]byte, size), class: class}
 	s.enlist(c, cost)
@@ -125,19 +128,25 @@ func (s *Store) give(c *chunk) {
 	if c.class == oversize {
 		return
 	}
-	*c = chunk{buf: c.buf, class: c.class, next: s.free[c.class]}
-	s.free[c.class] = c
+	*c = chunk{buf: c.buf, class: c.class}
+	s.free[c.class].Put(c)
 	s.freeBytes += cost
 	for s.freeBytes > s.cfg.Total/8 {
-		s.pop(s.stalest())
+		c, _ := s.free[s.stalest()].Take()
+		s.forget(c)
 	}
 }
 
-func (s *Store) pop(class int32) *chunk {
-	c := s.free[class]
-	s.free[class], c.next = c.next, nil
-	s.freeBytes -= int64(len(c.buf)) + chunkHead
-	return c
+// forget leaves a chunk that was free to the garbage collector.
+func (s *Store) forget(c *chunk) { s.freeBytes -= int64(len(c.buf)) + chunkHead }
+
+// Tidy lets go of chunks that nobody needed for a while. Call it every spare.While
+// or so.
+func (s *Store) Tidy() {
+	forget := s.forget
+	for k := range s.free {
+		s.free[k].Tidy(forget)
+	}
 }
 
 // stalest is the size of free chunks that was not asked for the longest: else
@@ -145,7 +154,7 @@ func (s *Store) pop(class int32) *chunk {
 func (s *Store) stalest() int32 {
 	class := int32(oversize)
 	for k := range int32(classes) {
-		if s.free[k] != nil && (class == oversize || s.taken[k] < s.taken[class]) {
+		if s.free[k].Len() > 0 && (class == oversize || s.taken[k] < s.taken[class]) {
 			class = k
 		}
 	}
