@@ -184,7 +184,6 @@ func TestGossipSeedComesBack(t *testing.T) {
 	waitFor(t, a, "its next run", sees(Alive, again))
 }
 
-// TestGossipSeeds: a seed may be a name, this node itself, nobody, or come later.
 // TestGossipGreets: two that have no seeds and do not know each other meet when one of them is told to greet.
 func TestGossipGreets(t *testing.T) {
 	a, b := openGossip(t, "a", nil), openGossip(t, "b", nil)
@@ -197,6 +196,7 @@ func TestGossipGreets(t *testing.T) {
 	}
 }
 
+// TestGossipSeeds: a seed may be a name, this node itself, nobody, or come later.
 func TestGossipSeeds(t *testing.T) {
 	hold, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
