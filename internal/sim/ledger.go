@@ -209,9 +209,12 @@ func (l *shardLane) copy(e *epoch, p proto.Partition, read, upto proto.Offset) {
 		}
 		read = x.After
 		for m, ok := x.Messages.Next(); ok; m, ok = x.Messages.Next() {
-			if read++; read > e.head() {
+			read++
+			if read > e.head() {
 				w.ledger.enter(l, p, e, &m)
-			} else if y := e.log[read-1]; y != nil && (y.payload != string(m.Payload) || y.kind != m.Kind) {
+			} else if y := e.log[read-1]; y == nil {
+				w.ledger.recall(l, e, read, &m)
+			} else if y.payload != string(m.Payload) || y.kind != m.Kind {
 				w.Fail("%s has %.40q as %s %s.%d, which was %.40q", l.shard.name, m.Payload, e.room, e.name, read, y.payload)
 			}
 		}
@@ -232,6 +235,28 @@ func (g *ledger) enter(l *shardLane, p proto.Partition, e *epoch, m *proto.Messa
 	if copies := 1 + len(row.Followers); copies < g.w.shape.minCopies {
 		g.w.Fail("%s commits in partition %d with %d copies", by, p, copies)
 	}
+	e.log = append(e.log, nil)
+	x := g.place(by, e, e.head(), m)
+	if before := e.latest[x.router]; x.seq <= before {
+		g.w.Fail("%s has %.40q with seq %d of %s behind %d in room %s", by, x.payload, x.seq, x.router.name, before, e.room)
+	}
+	e.latest[x.router] = x.seq
+	g.news = append(g.news, x)
+}
+
+// recall takes a message that an owner had trimmed before anybody saw it. The next one commits the log
+// again, a part at a time, and shows what was there.
+func (g *ledger) recall(l *shardLane, e *epoch, at proto.Offset, m *proto.Message) {
+	x := g.place(l.shard.name, e, at, m)
+	for i, y := range e.log {
+		if y != nil && y.router == x.router && cmp.Compare(y.seq, x.seq) != cmp.Compare(proto.Offset(i+1), at) {
+			g.w.Fail("%s has %.40q with seq %d of %s at %d in room %s, and seq %d at %d", l.shard.name, x.payload, x.seq, x.router.name, at, e.room, y.seq, i+1)
+		}
+	}
+}
+
+// place notes where a message is.
+func (g *ledger) place(by proto.NodeName, e *epoch, at proto.Offset, m *proto.Message) *publication {
 	x := g.messages[string(m.Payload)]
 	switch {
 	case x == nil:
@@ -239,17 +264,13 @@ func (g *ledger) enter(l *shardLane, p proto.Partition, e *epoch, m *proto.Messa
 	case x.room != e.room || x.kind != m.Kind:
 		g.w.Fail("%.40q was published in %s as kind %d, and is in %s as %d", x.payload, x.room, x.kind, e.room, m.Kind)
 	case slices.Contains(x.lives, e.life):
-		g.w.Fail("%s has %.40q twice, now in room %s at %d", by, x.payload, e.room, e.head()+1)
+		g.w.Fail("%s has %.40q twice, now in room %s at %d", by, x.payload, e.room, at)
 	}
 	x.lives = append(x.lives, e.life)
-	e.log = append(e.log, x)
-	x.spots = append(x.spots, spot{e, e.head()})
-	g.w.Trace("%s: %s %s.%d is %.24q", by, e.room, e.name, e.head(), m.Payload)
-	if before := e.latest[x.router]; x.seq <= before {
-		g.w.Fail("%s has %.40q with seq %d of %s behind %d in room %s", by, x.payload, x.seq, x.router.name, before, e.room)
-	}
-	e.latest[x.router] = x.seq
-	g.news = append(g.news, x)
+	x.spots = append(x.spots, spot{e, at})
+	e.log[at-1] = x
+	g.w.Trace("%s: %s %s.%d is %.24q", by, e.room, e.name, at, m.Payload)
+	return x
 }
 
 // inOrder holds a life against rule R8: of each router's publishes it has a
