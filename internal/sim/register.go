@@ -56,6 +56,12 @@ type seat struct {
 	left     map[proto.Founding]bool // whose log this run has dropped: it does not begin it again
 }
 
+// refuses reports whether the host takes nothing of a founding's log: it keeps that of another one,
+// which it must forget before, or has dropped this one.
+func (x *seat) refuses(f proto.Founding) bool {
+	return x.left[f] || x.founding != f && x.founding != (proto.Founding{})
+}
+
 func (w *World) registerOf(f proto.Founding) *register {
 	for _, r := range w.registers {
 		if r.founding == f {
@@ -363,8 +369,8 @@ func (r *register) spread() {
 	for _, s := range r.last().servers {
 		for _, h := range w.hosts {
 			x := &h.seat
-			if x.voter != s.Name || h.now == nil || x.coming || x.left[r.founding] ||
-				x.founding == r.founding && x.applied == uint64(len(r.log)) || x.founding.Generation > r.founding.Generation {
+			if x.voter != s.Name || h.now == nil || x.coming || x.refuses(r.founding) ||
+				x.founding == r.founding && x.applied == uint64(len(r.log)) {
 				continue
 			}
 			n := h.now
@@ -386,7 +392,7 @@ func (r *register) spread() {
 
 func (r *register) bring(n *node) {
 	x := &n.host.seat
-	if r.leader == nil || !r.leader.host.passes(n.host) || x.left[r.founding] || x.founding.Generation > r.founding.Generation {
+	if r.leader == nil || !r.leader.host.passes(n.host) || x.refuses(r.founding) {
 		return
 	}
 	x.founding, x.applied = r.founding, uint64(len(r.log))
