@@ -300,8 +300,8 @@ func (k *Keeper) foundAnew(now time.Time) {
 	if a == nil || a.order != 0 {
 		return
 	}
-	if k.Leader(now) != "" || !now.Before(a.until) || a.unasked && k.decider(now) != k.cfg.Self {
-		k.log.Warn("recovery given up: a leader is back, or not all shards agree")
+	if k.Leader(now) != "" || !now.Before(a.until) || a.unasked && (k.decider(now) != k.cfg.Self || !k.lost(k.onlyVoter())) {
+		k.log.Warn("recovery given up: a leader or its log is back, or not all shards agree")
 		k.attempt = nil
 		return
 	}
@@ -358,17 +358,34 @@ func (k *Keeper) voteIn(voter proto.NodeName, nodes []proto.NodeName) bool {
 }
 
 // lost reports whether the log of the only voter is lost for certain: none that has it lives, and the
-// run that had it last is proved dead. That its earlier runs on the same disk are says nothing.
+// run that had it last is proved dead. That its earlier runs on the same disk are says nothing; nor does
+// it that a later run answers at its address, before it is known how that one votes: links and probes
+// see it first, and gossip tells a moment later.
 func (k *Keeper) lost(only proto.NodeName) bool {
 	last := only
 	if n, known := k.holders[only]; known {
 		last = n.Name
 	}
-	unsure := func(a Address) bool { // a later run, which was never seen here
-		n, _ := k.view.Node(a.Name)
-		return a.Name.ID() == only.ID() && k.deaths.proved[a.Name] == FateUnknown && (!n.Lives() || n.Voter == "")
+	fate := k.deaths.proved[last]
+	if fate == FateUnknown || k.votes(only) || fate == FateReplaced && !k.emptied(only) {
+		return false
 	}
-	return k.deaths.proved[last] != FateUnknown && !k.votes(only) && !slices.ContainsFunc(k.table.Addresses, unsure)
+	unsure := func(name proto.NodeName) bool { // a later run, of which too little was seen here
+		n, _ := k.view.Node(name)
+		return name.ID() == only.ID() && k.deaths.proved[name] == FateUnknown && (!n.Lives() || n.Voter == "")
+	}
+	named := func(a Address) bool { return unsure(a.Name) }
+	return !slices.ContainsFunc(k.table.Addresses, named) && !slices.ContainsFunc(k.linked, unsure)
+}
+
+// emptied reports whether a run of the voter's node, later than the last that voted under the name, votes
+// under another one.
+func (k *Keeper) emptied(voter proto.NodeName) bool {
+	last, known := k.holders[voter]
+	return slices.ContainsFunc(k.view.Runs(voter.ID()), func(n Node) bool {
+		later := known && laterRun(&n, &last) > 0 || k.peers[n.Name] != nil
+		return later && n.Voter != "" && n.Voter != voter
+	})
 }
 
 // decider is the shard that recovers without being asked, "" for none: on two sides of a split there is

@@ -438,6 +438,60 @@ func TestVoterOfAnotherRun(t *testing.T) {
 	}
 }
 
+// TestOnlyVoterMayBeBack: a later run answers where the only voter was, or links, and gossip has not told
+// yet whether it has the log. Nobody recovers before that is known: there would be two majorities.
+func TestOnlyVoterMayBeBack(t *testing.T) {
+	s1, r1, back, empty := shard("s1", 1), router("r1", 1), router("r1", 2), router("r1", 2)
+	for _, n := range []*Node{&r1, &back, &empty} {
+		n.Instance = inst
+	}
+	back.Voter = r1.Voter
+	left := func(d *desk) { d.k.LinkDown(d.now, r1.Name, EndLeft) }
+	replaced := func(d *desk) {
+		d.k.LinkDown(d.now, r1.Name, EndBroken)
+		d.k.SetFate(d.now, r1.Name, FateReplaced)
+	}
+	links := func(d *desk) { d.k.LinkUp(d.now, back.Name) }
+	gossip := func(n Node) func(*desk) {
+		return func(d *desk) { d.k.SetNodes(d.now, []Node{s1, n}) }
+	}
+	for name, c := range map[string]struct {
+		end, at, later func(*desk) // later is while the recovery would be under way
+		recovers       bool
+	}{
+		"it left":                               {end: left, recovers: true},
+		"it left, and a later run links":        {end: left, at: links},
+		"it left, and a later run links late":   {end: left, later: links},
+		"it left, and is back with its log":     {end: left, later: gossip(back)},
+		"it is replaced":                        {end: replaced},
+		"it is replaced, and that links":        {end: replaced, at: links},
+		"it is replaced by one without its log": {end: replaced, at: gossip(empty), recovers: true},
+		"it is replaced by one with its log":    {end: replaced, at: gossip(back)},
+	} {
+		d := newDesk(t, 0, s1)
+		d.k.SetNodes(d.now, []Node{s1, r1})
+		d.k.LinkUp(d.now, r1.Name)
+		head := d.reg.Table.Head
+		head.Version, head.Voters = head.Version+1, []proto.NodeName{r1.Name}
+		d.reg.Term, d.reg.Table = 0, NewTable(head, listed(d.reg.Table))
+		d.k.SetRegister(d.now, d.reg)
+		d.pass(leaderQuiet) // nobody leads, as far as anybody here has heard
+		c.end(d)
+		if c.at != nil {
+			c.at(d)
+		}
+		d.pass(foundingQuiet / 2)
+		if c.later != nil {
+			c.later(d)
+		}
+		d.pass(10 * foundingQuiet)
+		found := func(i Issue) bool { return i.Order.Kind == OrderFound }
+		if recovers := slices.ContainsFunc(d.k.Orders(), found); recovers != c.recovers {
+			t.Errorf("%s: recovers is %v", name, recovers)
+		}
+	}
+}
+
 // TestRecover: the majority is gone. What an operator starts at one shard takes every living node's
 // copy into account and is agreed to by all living shards.
 func TestRecover(t *testing.T) {

@@ -201,8 +201,11 @@ func (n *node) place() {
 // order hands an order on to the register.
 func (n *node) order(i cluster.Issue) {
 	n.w.Trace("%s orders %d %s", n.name, i.Order.Kind, i.Order.Voter)
-	if i.Order.Kind == cluster.OrderPropose {
+	switch {
+	case i.Order.Kind == cluster.OrderPropose:
 		n.w.ledger.decided(n, i.Order.Command)
+	case i.Order.Kind == cluster.OrderFound && i.Order.Founding.Generation > 0:
+		n.w.ledger.refounds(n)
 	}
 	n.obey(i.Order, func(err error) {
 		n.soon(func() {

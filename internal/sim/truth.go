@@ -125,6 +125,17 @@ func (g *ledger) kept(p proto.Partition, was, row plan.Row) {
 	}
 }
 
+// refounds judges a recovery in the moment of the decision. No operator asks for one
+// here, so the only voter is dead, and no later run that a link shows has its log.
+func (g *ledger) refounds(n *node) {
+	for _, h := range g.w.hosts {
+		x := &h.seat
+		if h.now != nil && n.first[h.now.name] != nil && x.founding == n.table.Founding() && slices.Equal(n.table.Voters, []proto.NodeName{x.voter}) {
+			g.w.Fail("%s founds the cluster anew, but %s votes alone and has a link to it", n.name, h.now.name)
+		}
+	}
+}
+
 // decided judges a command in the moment of the decision: nothing happens to a row
 // without a cause.
 func (g *ledger) decided(leader *node, c *cluster.Command) {
