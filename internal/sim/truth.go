@@ -144,13 +144,15 @@ func (g *ledger) decided(leader *node, c *cluster.Command) {
 	}
 }
 
-// caused: the owner has wished it, or the coordinator has no link to it, or there
+// caused: the owner has wished it, or the coordinator has no link to it, or an
+// operator has called it dead, whatever a link that nobody misses yet says; or there
 // were more followers than are wanted, or a move ends.
 func (g *ledger) caused(leader *node, p proto.Partition, was, row plan.Row) {
 	kind := g.kindOf(was, row)
 	switch {
 	case kind == changeFirst || kind == changeReset:
 	case leader.name != was.Owner && leader.first[was.Owner] == nil:
+	case slices.Contains(leader.keeper.Table().Forgotten, was.Owner):
 	case g.wishes[rowKey{p, was.Term}] != 0:
 	case kind == changeDrop && len(was.Followers) > min(g.w.shape.followers, leader.within()-1):
 	case kind == changeRenew && leader.keeper.Table().Move(p).State != 0:
