@@ -35,12 +35,13 @@ const (
 	slowMost       = 15 * time.Second
 	postRooms      = 10
 	postPace       = 100 * time.Millisecond
-	lastWithin     = 30 * time.Second // for what was published last
+	lastWithin     = 2 * time.Minute // for what was published last
 )
 
 // churn is all clients.
 type churn struct {
 	cluster *cluster
+	canary  *canary
 	rate    float64
 	tally   tally
 	group   sync.WaitGroup
@@ -51,8 +52,8 @@ type churn struct {
 // maxVisitors bounds the visitors that are there at once; more wait outside.
 const maxVisitors = 4000
 
-func newChurn(c *cluster, rate float64) *churn {
-	return &churn{cluster: c, rate: rate, crowd: make(chan struct{}, maxVisitors)}
+func newChurn(c *cluster, canary *canary, rate float64) *churn {
+	return &churn{cluster: c, canary: canary, rate: rate, crowd: make(chan struct{}, maxVisitors)}
 }
 
 // run has all clients come and go until ctx ends, waits until what was published last was heard, unless
@@ -133,8 +134,20 @@ var errFault = errors.New("a fault")
 // endure follows a conn that must not end before ctx does.
 func (h *churn) endure(ctx context.Context, s *socket, room string, f *follower, each func(message string) error) {
 	if err := h.follow(ctx, s, room, f, each); ctx.Err() == nil && !errors.Is(err, errFault) {
-		h.tally.fault("%s: a conn ended at %s: %v", room, f.position(), err)
+		h.ended(err, "%s: a conn ended at %s: %v", room, f.position(), err)
 	}
+}
+
+// ended notes a conn that the server ended, or did not open. If this process had no time to answer or to
+// read, that may be why.
+func (h *churn) ended(err error, format string, args ...any) {
+	var c *closed
+	silent := !errors.As(err, &c) || c.code == closeSlow
+	if late := h.canary.worst(time.Now()); silent && late >= tooLate {
+		h.tally.late("%s, when this process was %s late", fmt.Sprintf(format, args...), late.Round(time.Second))
+		return
+	}
+	h.tally.fault(format, args...)
 }
 
 // stay is endure for some time.
@@ -150,6 +163,7 @@ type regular struct {
 	room  string
 	home  int // its publisher's router
 	sent  atomic.Uint64
+	times [1 << 12]atomic.Int64 // when the last ones were, by their number from 0, in nanoseconds
 	heard [regularMembers]atomic.Uint64
 	voice sync.WaitGroup
 }
@@ -159,7 +173,7 @@ func (r *regular) begin(ctx, staying context.Context) {
 		r.churn.group.Go(func() {
 			s := r.churn.open(ctx, r.churn.router(r.home+i), r.room, false, "num=1")
 			if s == nil {
-				r.churn.tally.fault("%s: a listener could not join", r.room)
+				r.churn.ended(nil, "%s: a listener could not join", r.room)
 				return
 			}
 			defer s.leave(true)
@@ -181,6 +195,13 @@ func (r *regular) check(f *follower, message string) error {
 	return nil
 }
 
+// gone reports whether a message, by its offset, is so old that the server may have forgotten it.
+func (r *regular) gone(offset uint64) bool {
+	n := offset - 1
+	at := time.Unix(0, r.times[n%uint64(len(r.times))].Load())
+	return n < r.sent.Load() && time.Since(at) > historyAge
+}
+
 // speak publishes from a conn of its own, until ctx ends.
 func (r *regular) speak(ctx, staying context.Context) {
 	s := r.churn.open(ctx, r.churn.router(r.home), r.room, false, "echo=0")
@@ -198,8 +219,10 @@ func (r *regular) speak(ctx, staying context.Context) {
 			return
 		case <-tick.C:
 		}
-		if err := s.say(strconv.FormatUint(r.sent.Load(), 10)); err != nil {
-			r.churn.tally.fault("%s: publish: %v", r.room, err)
+		n := r.sent.Load()
+		r.times[n%uint64(len(r.times))].Store(time.Now().UnixNano())
+		if err := s.say(strconv.FormatUint(n, 10)); err != nil {
+			r.churn.ended(err, "%s: publish: %v", r.room, err)
 			return
 		}
 		r.sent.Add(1)
@@ -242,7 +265,7 @@ func (r *regular) end(quit context.Context) {
 func (h *churn) comeBack(ctx context.Context, r *regular) {
 	was := "" // its position
 	for turn := 0; ctx.Err() == nil; turn++ {
-		f, more := &follower{since: was}, "num=1"
+		f, more := &follower{since: was, gone: r.gone}, "num=1"
 		if was != "" {
 			more = "since=" + was
 		}
@@ -253,8 +276,9 @@ func (h *churn) comeBack(ctx context.Context, r *regular) {
 		}
 		h.stay(ctx, 2*time.Second+rand.N(4*time.Second), s, r.room, f, func(message string) error { return r.check(f, message) })
 		s.leave(false)
+		h.tally.gaps.Add(uint64(f.told))
 		if f.epoch != "" {
-			if was != "" {
+			if was != "" && f.told == 0 {
 				h.tally.resumed.Add(1)
 			}
 			was = f.position()
@@ -303,7 +327,7 @@ func (h *churn) flood(ctx context.Context, room string) {
 		}
 		if err := s.say(text); err != nil {
 			if ctx.Err() == nil {
-				h.tally.fault("%s: publish: %v", room, err)
+				h.ended(err, "%s: publish: %v", room, err)
 			}
 			return
 		}
@@ -385,7 +409,7 @@ func (h *churn) visit(ctx context.Context) {
 	}
 	for i := range rand.N(4) {
 		if err := s.say(fmt.Sprintf("visitor %d", i)); err != nil {
-			h.tally.fault("%s: publish: %v", room, err)
+			h.ended(err, "%s: publish: %v", room, err)
 			break
 		}
 	}

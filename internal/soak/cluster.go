@@ -218,6 +218,18 @@ func (c *cluster) turn(ctx context.Context) error {
 // phase is what the cluster is like: samples are compared with others of their phase.
 type phase struct{ guest, busy bool }
 
+func (p phase) String() string {
+	switch {
+	case p.busy && p.guest:
+		return "a shard drains"
+	case p.busy:
+		return "a shard joins"
+	case p.guest:
+		return "four shards"
+	}
+	return "three shards"
+}
+
 func (c *cluster) phase() phase {
 	c.mu.Lock()
 	defer c.mu.Unlock()

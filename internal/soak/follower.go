@@ -12,7 +12,11 @@ type follower struct {
 	at    uint64
 	since string // the position that it came back with; "" if it did not
 	holes bool   // gaps are allowed: it may be slow
-	plain bool   // it is not numbered after all: whatever comes is right
+
+	// gone reports whether an offset is old enough to be forgotten: then who comes back may be told of a gap.
+	// nil for never.
+	gone  func(offset uint64) bool
+	plain bool // it is not numbered after all: whatever comes is right
 
 	told  int // gaps that it was told of
 	heard uint64
@@ -53,11 +57,21 @@ func (f *follower) takeLine(line string) error {
 		return nil
 	case was.epoch == "" && was.since != "" && position == was.since && suffix == "":
 		return nil
+	case was.epoch == "" && suffix == "gap" && f.gone != nil && f.above(was.since) && f.gone(at):
+		f.told++
+		return nil
 	case was.epoch == epoch && suffix == "gap" && at > was.at && was.holes:
 		f.told++
 		return nil
 	}
 	return fmt.Errorf("told %q at %q.%d, came with %q", line, was.epoch, was.at, was.since)
+}
+
+// above reports whether it is in the epoch of a position, and above it.
+func (f *follower) above(position string) bool {
+	epoch, offset, _ := strings.Cut(position, ".")
+	at, err := strconv.ParseUint(offset, 10, 64)
+	return err == nil && epoch == f.epoch && f.at > at
 }
 
 // position is what it would come back with.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -59,7 +60,7 @@ func parse(args []string) (o options, err error) {
 	f.Float64Var(&o.rate, "rate", 200, "conns that come, per second")
 	f.StringVar(&o.json, "json", "", "`FILE` for the report with all samples")
 	f.StringVar(&o.keep, "keep", "", "`DIR` for the logs of all nodes, and for profiles of the steady ones, early and at the end")
-	f.BoolVar(&o.quiet, "quiet", false, "no progress")
+	f.BoolVar(&o.quiet, "quiet", false, "no progress, only what is wrong")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
@@ -78,8 +79,10 @@ func parse(args []string) (o options, err error) {
 	return o, nil
 }
 
-// run does it all. The error says why there is no verdict.
-func run(ctx context.Context, o options, out, progress io.Writer) (code int, err error) {
+// run does it all. What is wrong goes to errs, also when nobody wants to hear of the progress. The error
+// says why there is no verdict.
+func run(ctx context.Context, o options, out, errs io.Writer) (code int, err error) {
+	progress := errs
 	if o.quiet {
 		progress = io.Discard
 	}
@@ -91,10 +94,10 @@ func run(ctx context.Context, o options, out, progress io.Writer) (code int, err
 	if err := c.found(ctx); err != nil {
 		return exitUsage, err
 	}
-	r, err := soak(ctx, o, c, progress)
+	r, err := soak(ctx, o, c, progress, errs)
 	if err != nil {
 		if ctx.Err() == nil {
-			c.tellLogs(progress)
+			c.tellLogs(errs)
 		}
 		return exitUsage, err
 	}
@@ -105,21 +108,34 @@ func run(ctx context.Context, o options, out, progress io.Writer) (code int, err
 		}
 	}
 	if !r.Flat || !r.Whole {
-		c.tellLogs(progress)
+		c.tellLogs(errs)
 		return exitBroken, nil
+	}
+	if r.Counts.Late > 0 {
+		return exitUsage, errors.New("no verdict: the machine has too much to do, conns ended because this process was late")
 	}
 	return exitFlat, nil
 }
 
 // soak has churn, moves and samples go on for the time given. Interrupted, it fails.
-func soak(ctx context.Context, o options, c *cluster, progress io.Writer) (*report, error) {
+func soak(ctx context.Context, o options, c *cluster, progress, errs io.Writer) (*report, error) {
 	began := time.Now()
 	quit, stop := context.WithCancel(ctx)
 	defer stop()
 	c.giveUp = stop
 	churning, over := context.WithTimeout(quit, o.time)
 	defer over()
-	h := newChurn(c, o.rate)
+	var measuring sync.WaitGroup
+	defer measuring.Wait()
+	alive, die := context.WithCancel(ctx)
+	defer die()
+	canary, err := newCanary(alive, &measuring)
+	if err != nil {
+		return nil, err
+	}
+	h := newChurn(c, canary, o.rate)
+	h.tally.tell = errs
+	h.tally.when = func() string { return fmt.Sprintf("%.1f s, %s", time.Since(began).Seconds(), c.phase()) }
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -130,13 +146,14 @@ func soak(ctx context.Context, o options, c *cluster, progress io.Writer) (*repo
 	samples := c.watch(churning, o, began, h, progress)
 	<-done
 	moved := <-moves
+	seen := h.tally.end()
+	err = c.failed()
 	if ctx.Err() != nil {
-		return nil, errors.New("interrupted")
+		err = errors.New("interrupted")
 	}
-	if err := c.failed(); err != nil {
-		seen := h.tally.end()
-		seen.printFaults(progress)
+	if err != nil {
+		seen.print(errs)
 		return nil, err
 	}
-	return judge(o, samples, h.tally.end(), moved), nil
+	return judge(o, samples, seen, moved), nil
 }

@@ -38,17 +38,20 @@ func (r *report) print(w io.Writer) {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Node, c.Quantity, c.figure(c.Early), c.figure(c.Late), c.figure(c.Bound), verdict)
 	}
 	t.Flush()
-	n := &r.Counts
-	fmt.Fprintf(w, "%.0f s, %d moves: %d conns opened, %d not; %d messages checked, %d resumed whole, %d rooms born; %d slow readers closed, %d told of gaps; %d posts, %d refused\n",
-		r.Seconds, r.Moves, n.Opened, n.Unopened, n.Messages, n.Resumed, n.Born, n.Slow, n.Gaps, n.Posts, n.Refused)
-	n.printFaults(w)
-	fmt.Fprintf(w, "flat: %v, whole: %v, %d faults\n", r.Flat, r.Whole, n.Faults)
+	fmt.Fprintf(w, "%.0f s, %d moves: ", r.Seconds, r.Moves)
+	r.Counts.print(w)
+	fmt.Fprintf(w, "flat: %v, whole: %v, %d faults\n", r.Flat, r.Whole, r.Counts.Faults)
 }
 
-// printFaults tells the first of everything that was wrong.
-func (n *counts) printFaults(w io.Writer) {
+// print tells all counts, and the first of everything that was wrong.
+func (n *counts) print(w io.Writer) {
+	fmt.Fprintf(w, "%d conns opened, %d not; %d messages checked, %d resumed whole, %d rooms born; %d slow readers closed, %d told of gaps; %d posts, %d refused\n",
+		n.Opened, n.Unopened, n.Messages, n.Resumed, n.Born, n.Slow, n.Gaps, n.Posts, n.Refused)
 	for _, text := range n.First {
 		fmt.Fprintln(w, "FAULT", text)
+	}
+	if n.Late > 0 {
+		fmt.Fprintf(w, "LATE %d conns ended when this process had no time, first: %s\n", n.Late, n.FirstLate)
 	}
 	for what, text := range map[string]string{"conn": n.FirstFail, "post": n.FirstPost} {
 		if text != "" {

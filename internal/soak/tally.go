@@ -2,22 +2,27 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 )
 
 // tally counts what the conns did and saw.
 type tally struct {
+	tell io.Writer     // where faults are told at once: a run may end before its report
+	when func() string // says at what time of the run it is
+
 	opened, unopened   atomic.Uint64
 	messages, resumed  atomic.Uint64
 	born               atomic.Uint64
 	slow, gaps         atomic.Uint64
 	posts, posted      atomic.Uint64 // asked for, and acknowledged
 	repeated           atomic.Uint64
-	faults             atomic.Uint64
+	faults, lates      atomic.Uint64
 	mu                 sync.Mutex
 	first              []string // of the faults
 	failure, postError string   // the first conn that did not open, the first post that was refused
+	lateness           string   // the first of what may be our own fault
 }
 
 // maxFaults bounds the faults that are told one by one.
@@ -36,18 +41,34 @@ type counts struct {
 	Refused   uint64   `json:"refused"` // posts
 	Repeated  uint64   `json:"repeated"`
 	Faults    uint64   `json:"faults"`
+	Late      uint64   `json:"late"` // conns that ended when this process had no time
 	First     []string `json:"first_faults"`
+	FirstLate string   `json:"first_late"`
 	FirstFail string   `json:"first_unopened"`
 	FirstPost string   `json:"first_refused"`
 }
 
-// fault notes something that the server may not do.
+// fault notes something that the server may not do, and tells the first of them.
 func (t *tally) fault(format string, args ...any) {
+	text := t.when() + ": " + fmt.Sprintf(format, args...)
 	t.faults.Add(1)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.first) < maxFaults {
-		t.first = append(t.first, fmt.Sprintf(format, args...))
+		t.first = append(t.first, text)
+		fmt.Fprintln(t.tell, "FAULT", text)
+	}
+}
+
+// late notes what may be our own fault: this process had no time.
+func (t *tally) late(format string, args ...any) {
+	text := t.when() + ": " + fmt.Sprintf(format, args...)
+	t.lates.Add(1)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.lateness == "" {
+		t.lateness = text
+		fmt.Fprintln(t.tell, "LATE", text)
 	}
 }
 
@@ -74,7 +95,7 @@ func (t *tally) end() counts {
 	return counts{
 		Opened: t.opened.Load(), Unopened: t.unopened.Load(), Messages: t.messages.Load(), Resumed: t.resumed.Load(), Born: t.born.Load(),
 		Slow: t.slow.Load(), Gaps: t.gaps.Load(), Posts: t.posts.Load(), Refused: t.posts.Load() - t.posted.Load(), Repeated: t.repeated.Load(),
-		Faults: t.faults.Load(), First: append([]string{}, t.first...), FirstFail: t.failure, FirstPost: t.postError,
+		Faults: t.faults.Load(), Late: t.lates.Load(), FirstLate: t.lateness, First: append([]string{}, t.first...), FirstFail: t.failure, FirstPost: t.postError,
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -115,6 +116,82 @@ func TestFollower(t *testing.T) {
 				t.Errorf("%s: %q: %v", test.name, text, err)
 			}
 		}
+	}
+}
+
+// TestGapOfWhoComesBack: it is right as long as what it took is old, and a fault else.
+func TestGapOfWhoComesBack(t *testing.T) {
+	const e, other = "0123456789abc", "zzzzzzzzzzzzz"
+	for _, test := range []struct {
+		line string
+		gone uint64 // offsets up to here are old
+		bad  bool
+	}{
+		{"!" + e + ".9 gap", 9, false},
+		{"!" + e + ".9 gap", 8, true},
+		{"!" + e + ".7 gap", 9, true},
+		{"!" + e + ".9", 9, true},
+		{"!" + other + ".9 gap", 9, true},
+		{"!" + other + ".9 reset", 9, true},
+	} {
+		f := &follower{since: e + ".7", gone: func(offset uint64) bool { return offset <= test.gone }}
+		if _, err := f.take(test.line); (err != nil) != test.bad || (f.told == 1) == test.bad {
+			t.Errorf("%s, %d gone: %v, told %d", test.line, test.gone, err, f.told)
+		}
+	}
+	r := &regular{}
+	r.sent.Store(2)
+	r.times[0].Store(time.Now().Add(-historyAge - time.Second).UnixNano())
+	r.times[1].Store(time.Now().UnixNano())
+	if !r.gone(1) || r.gone(2) || r.gone(3) {
+		t.Error("who is old is not known")
+	}
+}
+
+// TestWhoseFault: a conn that the server ends without a word is our own fault only if we had no time.
+func TestWhoseFault(t *testing.T) {
+	now := time.Now()
+	for _, test := range []struct {
+		name  string
+		err   error
+		late  time.Duration
+		fault bool
+	}{
+		{"in time", io.EOF, time.Second, true},
+		{"late", io.EOF, tooLate, false},
+		{"late, with a word", &closed{code: 1013}, time.Minute, true},
+		{"late, and slow", &closed{code: closeSlow}, time.Minute, false},
+		{"slow", &closed{code: closeSlow}, 0, true},
+	} {
+		var told strings.Builder
+		h := &churn{canary: &canary{}, tally: tally{tell: &told, when: func() string { return "1 s" }}}
+		h.canary.came(now.Add(-test.late), now)
+		h.ended(test.err, "lobby: %v", test.err)
+		n := h.tally.end()
+		if n.Faults+n.Late != 1 || (n.Faults == 1) != test.fault || !strings.Contains(told.String(), "1 s: lobby: ") {
+			t.Errorf("%s: %+v, %q", test.name, n, told.String())
+		}
+	}
+	c := &canary{began: now, read: now}
+	c.came(now.Add(-7*time.Second), now.Add(time.Second))
+	c.came(now.Add(time.Second), now.Add(time.Second))
+	for after, want := range map[time.Duration]time.Duration{2 * time.Second: 8 * time.Second, 5 * time.Minute: 299*time.Second - canaryPace} {
+		if got := c.worst(now.Add(after)); got != want {
+			t.Errorf("after %s: %s late, want %s", after, got, want)
+		}
+	}
+}
+
+// TestFaultsAreTold: the first ones at once, all in number.
+func TestFaultsAreTold(t *testing.T) {
+	var told strings.Builder
+	y := tally{tell: &told, when: func() string { return "3 s, a shard drains" }}
+	for i := range 2 * maxFaults {
+		y.fault("lobby: %d", i)
+	}
+	n := y.end()
+	if lines := strings.Split(told.String(), "\n"); len(lines) != maxFaults+1 || lines[0] != "FAULT 3 s, a shard drains: lobby: 0" || n.Faults != 2*maxFaults || len(n.First) != maxFaults {
+		t.Errorf("%d faults, told %q", n.Faults, lines)
 	}
 }
 
