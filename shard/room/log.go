@@ -75,8 +75,8 @@ func (l *Log) Bytes() int64 {
 // log may go.
 func (s *Store) Append(l *Log, m *Message) proto.Offset {
 	need := proto.MessageSize(len(m.Payload)) + slotSize
-	if l.kept == nil || !l.kept.newest.fits(need) {
-		s.grow(l, need)
+	if l.kept == nil || !l.kept.newest.fits(need, m.At) {
+		s.grow(l, need, m.At)
 	}
 	k := l.kept
 	l.head++
@@ -89,9 +89,17 @@ func (s *Store) Append(l *Log, m *Message) proto.Offset {
 	return l.head
 }
 
-// grow gives l a new chunk.
-func (s *Store) grow(l *Log, need int) {
-	c := s.take(max(need, l.chunkSize()))
+// grow makes space at the end of l for a message of the given time.
+func (s *Store) grow(l *Log, need int, at time.Duration) {
+	if size := l.wholeSize(need); size != 0 && l.kept.newest.spans(at) {
+		s.widen(l, size)
+		return
+	}
+	s.extend(l, s.take(max(need, l.chunkSize())))
+}
+
+// extend puts a chunk at the end of l.
+func (s *Store) extend(l *Log, c *chunk) {
 	if l.kept == nil { // only now: making room may have emptied l
 		l.kept = &kept{first: l.head + 1, history: l.head + 1}
 	}
@@ -106,19 +114,64 @@ func (s *Store) grow(l *Log, need int) {
 	k.memory += int64(len(c.buf))
 }
 
-// chunkSize is what the next chunk of l should have. Chunks grow with the log,
-// so that a small room costs little and a busy one has few chunks: between an
-// eighth and a half of what it has, so at most a third is not used yet. Within
-// that the size stays, so that what a steady log gives back is what it takes.
+// wholeSize is what the one chunk of a small log must have to take need bytes more,
+// without what is not kept any more; 0 if l is not small or has no chunk. When its
+// size stays, an eighth becomes free at least: else a steady log would move all its
+// messages for each new one.
+func (l *Log) wholeSize(need int) int {
+	k := l.kept
+	if k == nil || k.oldest != k.newest {
+		return 0
+	}
+	c := k.newest
+	size := c.size(int(k.first-c.first)) + need
+	if class := classFor(size); class != oversize && sizes[class] <= len(c.buf) {
+		size += size / 8
+	}
+	if size > wholeChunk {
+		return 0
+	}
+	return size
+}
+
+// widen gives a small log a chunk of so many bytes in place of its own: a chunk
+// behind the first would cost it more than the copy does.
+func (s *Store) widen(l *Log, size int) {
+	k, c := l.kept, l.kept.newest
+	n := c
+	if classFor(size) != c.class {
+		n = s.take(size)
+	}
+	if l.kept == nil { // making room has emptied l
+		s.extend(l, n)
+		return
+	}
+	n.take(c, int(k.first-c.first))
+	if n == c {
+		return
+	}
+	n.log = l
+	k.oldest, k.newest = n, n
+	if k.historyChunk != nil {
+		k.historyChunk = n
+	}
+	k.memory = int64(len(n.buf))
+	s.give(c)
+}
+
+// chunkSize is what the next chunk of l should have. Chunks grow with the log, so
+// that a busy room has few: between a sixth and a half of what it has, so at most a
+// third is not used yet. Within that the size stays, so that what a steady log gives
+// back is what it takes.
 func (l *Log) chunkSize() int {
 	if l.kept == nil {
-		return minChunk
+		return 0
 	}
 	size, all := int64(len(l.kept.newest.buf)), l.kept.memory
-	if size > all/2 || size < all/8 {
-		size = all / 4
+	if size > all/2 || size < all/6 {
+		size = all / 3
 	}
-	return int(min(max(size, minChunk), maxChunk))
+	return int(min(size, maxChunk))
 }
 
 // Trim drops what need not be kept any more at log time now. What is kept then

@@ -76,7 +76,7 @@ func (s *Store) Shed() uint64 { return s.shed }
 func (s *Store) take(size int) *chunk {
 	class := classFor(size)
 	if class != oversize {
-		size = minChunk << class
+		size = sizes[class]
 	}
 	cost := int64(size) + chunkHead
 	s.takes++
