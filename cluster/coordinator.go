@@ -187,6 +187,7 @@ func (k *Keeper) draft(now time.Time) *draft {
 		Missed:     func(name proto.NodeName) bool { return verdict(name) != plan.Lives || k.missed(name) },
 		Fit:        func(name proto.NodeName) bool { return k.reaches(name) && verdict(name) == plan.Lives },
 		Wanted:     k.wanted(verdict),
+		Apart:      k.apart,
 	}
 	if w := d.scene.Wanted; w != nil {
 		d.scene.Followers = min(d.scene.Followers, len(w.Runs)-1)

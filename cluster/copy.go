@@ -136,7 +136,7 @@ func (k *Keeper) onTableGet(from proto.NodeName, body []byte) error {
 
 // Announce returns the Version frame that says what this node holds.
 func (k *Keeper) Announce() []byte {
-	a := Announcement{Instance: k.Instance(), Mark: k.table.Mark()}
+	a := Announcement{Instance: k.Instance(), Mark: k.table.Mark(), Missing: k.missing()}
 	if k.reg.Founding == k.Founding() {
 		a.Term, a.Applied = k.reg.Term, k.reg.Applied
 	}

@@ -58,9 +58,10 @@
 // and addresses are probed by who asks for Probes. It does not know raft.
 //
 // Read node.go, view.go, ring.go, table.go and command.go for the values, and wire.go for their bytes;
-// register.go and local.go for what keeps the Table; keeper.go, then copy.go (how copies of the Table
-// travel), deaths.go and fate.go (who is dead), coordinator.go (what is decided) with failover.go,
-// wishes.go and moves.go, and founding.go (how it begins), for what happens, and notice.go for what is
-// said of it; cluster.go for the goroutine around it; membership.go for who is there, with gossip.go,
-// metadata.go, seeds.go, transport.go and gossiplog.go for memberlist; document.go for what operators see.
+// register.go and local.go for what keeps the Table; keeper.go, then copy.go (how copies of the Table travel),
+// deaths.go and fate.go (who is dead), apart.go (who does not reach whom), coordinator.go (what is decided)
+// with failover.go, wishes.go and moves.go, and founding.go (how it begins), for what happens, and notice.go
+// for what is said of it; cluster.go for the goroutine around it; membership.go for who is there, with
+// gossip.go, metadata.go, seeds.go, transport.go and gossiplog.go for memberlist; document.go for what
+// operators see.
 package cluster

@@ -119,6 +119,10 @@ type Keeper struct {
 	linked []proto.NodeName // keys of peers, sorted
 	deaths deaths
 
+	rifts   map[plan.Pair]*rift
+	apart   []plan.Pair // of them those that count, sorted; replaced, never changed
+	riftsAt time.Time   // when they were last looked at
+
 	leader  leader
 	lead    lead
 	ask     ask
@@ -172,6 +176,7 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 		ring:    &Ring{},
 		peers:   make(map[proto.NodeName]*peer),
 		deaths:  newDeaths(),
+		rifts:   make(map[plan.Pair]*rift),
 		holders: make(map[proto.NodeName]Node),
 	}
 }
@@ -425,6 +430,7 @@ func (k *Keeper) Tick(now time.Time) {
 	k.forsake()
 	k.found(now)
 	k.recoverAlone(now)
+	k.watchRifts(now)
 	k.coordinate(now)
 	k.askAgain(now)
 	k.reportTwins(now)

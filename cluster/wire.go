@@ -233,12 +233,15 @@ func ParseTableGet(body []byte) (version uint64, err error) {
 	return version, nil
 }
 
-// Announcement is what a node says of its register and its copy of the Table.
+// Announcement is what a node says of its register, its copy of the Table and its links.
 type Announcement struct {
 	Instance proto.Instance
 	Mark     Mark
 	Term     uint64 // raft term in which the sender leads, 0 when it does not
 	Applied  uint64 // raft index up to which the sender follows the register, 0 when it does not
+
+	// Missing are living shards that the sender, a shard, has no link to.
+	Missing []proto.NodeName
 }
 
 // founding is what the sender belongs to.
@@ -252,13 +255,17 @@ func AppendVersion(b []byte, a Announcement) []byte {
 	b = append(b, a.Instance[:]...)
 	b = appendMark(b, a.Mark)
 	b = binary.BigEndian.AppendUint64(b, a.Term)
-	return proto.End(binary.BigEndian.AppendUint64(b, a.Applied), start)
+	b = binary.BigEndian.AppendUint64(b, a.Applied)
+	return proto.End(appendNames(b, a.Missing), start)
 }
 
 // ParseVersion reads the body of a Version frame.
 func ParseVersion(body []byte) (Announcement, error) {
 	r := reader{b: body}
-	a := Announcement{Instance: r.instance(), Mark: r.mark(), Term: r.u64(), Applied: r.u64()}
+	a := Announcement{Instance: r.instance(), Mark: r.mark(), Term: r.u64(), Applied: r.u64(), Missing: r.names()}
+	if len(a.Missing) > maxMissing {
+		r.fail(fmt.Errorf("%d shards are missing", len(a.Missing)))
+	}
 	if err := r.end(); err != nil {
 		return Announcement{}, fmt.Errorf("parse version: %w", err)
 	}

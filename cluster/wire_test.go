@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -95,7 +96,7 @@ func foundCommand() *Command {
 }
 
 var (
-	exampleSaid     = Announcement{Instance: inst, Mark: Mark{Version: 7, Fingerprint: 0xf00d}, Term: 5, Applied: 41}
+	exampleSaid     = Announcement{Instance: inst, Mark: Mark{Version: 7, Fingerprint: 0xf00d}, Term: 5, Applied: 41, Missing: []proto.NodeName{nameB, nameC}}
 	exampleDeaths   = []Death{{nameA, FateRefused}, {nameB, FateReplaced}, {nameC, FateLeft}}
 	exampleFounding = proto.Founding{Instance: inst, Generation: 3}
 	exampleShards   = []proto.NodeName{nameA, nameB}
@@ -163,8 +164,12 @@ func TestFramesRoundTrip(t *testing.T) {
 	if v, err := ParseTableGet(body(t, AppendTableGet(nil, 9), proto.FrameTableGet)); v != 9 || err != nil {
 		t.Errorf("table-get: %d, %v", v, err)
 	}
-	if a, err := ParseVersion(body(t, AppendVersion(nil, exampleSaid), proto.FrameVersion)); a != exampleSaid || err != nil {
+	if a, err := ParseVersion(body(t, AppendVersion(nil, exampleSaid), proto.FrameVersion)); !reflect.DeepEqual(a, exampleSaid) || err != nil {
 		t.Errorf("version: %+v, %v", a, err)
+	}
+	crowd := Announcement{Instance: inst, Missing: slices.Repeat(exampleSaid.Missing, maxMissing/2+1)}
+	if _, err := ParseVersion(body(t, AppendVersion(nil, crowd), proto.FrameVersion)); err == nil {
+		t.Error("more shards are missing than may be named, and that is understood")
 	}
 	if w, err := ParseWitness(body(t, AppendWitness(nil, exampleDeaths), proto.FrameWitness)); !reflect.DeepEqual(w, exampleDeaths) || err != nil {
 		t.Errorf("witness: %v, %v", w, err)

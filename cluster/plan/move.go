@@ -50,6 +50,10 @@ type Scene struct {
 
 	// Wanted is where the shards that are there now should have copies; nil while that is not known.
 	Wanted *Wanted
+
+	// Apart are the shards that live and do not reach each other, sorted. Nothing is moved from one to the
+	// other, and neither is to follow the other.
+	Apart []Pair
 }
 
 // Upkeep says what has become of the moves that are under way: some are over because they are moot (the
@@ -77,13 +81,13 @@ func (m *Move) meant(row *Row, in bool, s *Scene) bool {
 		return false
 	case s.Verdict(row.Owner) != Lives || !s.Fit(m.To):
 		return false
-	case !in && m.State == Freezing:
+	case !in && m.State == Freezing, s.apart(row.Owner, m.To):
 		return false
 	case s.Wanted == nil:
 		return true
 	}
 	owner := s.Wanted.Owner(m.Partition)
-	return owner == m.To || refill && s.Followers > 0 && s.Wanted.Follower(m.Partition) == m.To
+	return owner == m.To || refill && s.Followers > 0 && s.follower(m.Partition, row.Owner) == m.To
 }
 
 // urgency orders what is to begin; the first goes first.
@@ -99,11 +103,11 @@ const (
 
 // toward is what brings the row nearer to where it is wanted.
 func toward(p proto.Partition, row *Row, s *Scene) (m Move, urgent urgency, ok bool) {
-	owner, follower := s.Wanted.Owner(p), s.Wanted.Follower(p)
+	owner, follower := s.Wanted.Owner(p), s.follower(p, row.Owner)
 	if row.Owner == "" || owner == "" {
 		return Move{}, 0, false
 	}
-	if row.Owner != owner && s.Fit(owner) {
+	if row.Owner != owner && s.Fit(owner) && !s.apart(row.Owner, owner) {
 		m = Move{Partition: p, From: row.Owner, To: owner, State: Learning}
 		if slices.Contains(row.Followers, owner) {
 			m.State = Freezing
@@ -157,7 +161,7 @@ func trim(p proto.Partition, row *Row, s *Scene) (Change, bool) {
 	if len(row.Followers) <= s.Followers || slices.ContainsFunc(row.Followers, s.Missed) {
 		return Change{}, false
 	}
-	first := s.Wanted.Follower(p)
+	first := s.follower(p, row.Owner)
 	if s.Wanted.Owner(p) != row.Owner || s.Followers > 0 && !slices.Contains(row.Followers, first) {
 		return Change{}, false // a move will see to it
 	}

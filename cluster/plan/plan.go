@@ -7,8 +7,8 @@
 // every node. It does not know how a Table travels, who the coordinator is, or how a node is found
 // to be dead; package cluster does, and gives its Verdict.
 //
-// Read place.go, verdict.go, then this file and rows.go, then move.go with survey.go, wish.go, voters.go and
-// recover.go.
+// Read place.go, verdict.go, then this file and rows.go, then move.go with apart.go and survey.go, wish.go,
+// voters.go and recover.go.
 package plan
 
 import (

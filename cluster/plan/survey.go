@@ -56,7 +56,7 @@ func (v *Survey) stirred(names iter.Seq[proto.NodeName], s *Scene) bool {
 			see(name)
 		}
 	}
-	same := s.Generation == v.scene.Generation && s.Followers == v.scene.Followers && s.Wanted.same(v.scene.Wanted) && maps.Equal(nodes, v.nodes)
+	same := s.Generation == v.scene.Generation && s.Followers == v.scene.Followers && s.Wanted.same(v.scene.Wanted) && slices.Equal(s.Apart, v.scene.Apart) && maps.Equal(nodes, v.nodes)
 	v.scene, v.nodes = *s, nodes
 	return !same
 }

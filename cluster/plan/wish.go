@@ -54,8 +54,8 @@ func Again(row *Row, s *Scene) Row { return row.then(row.Followers, s) }
 // Begun gives a row that begins anew a follower where there is one: its log is empty, and so is a whole
 // copy of it.
 func Begun(p proto.Partition, row Row, s *Scene) Row {
-	for _, f := range []proto.NodeName{s.Wanted.Follower(p), s.Wanted.Owner(p)} {
-		if len(row.Followers) < s.Followers && f != "" && f != row.Owner && s.Fit(f) {
+	for _, f := range []proto.NodeName{s.follower(p, row.Owner), s.Wanted.Owner(p)} {
+		if len(row.Followers) < s.Followers && f != "" && f != row.Owner && s.Fit(f) && !s.apart(row.Owner, f) {
 			row.Followers = append(row.Followers, f)
 		}
 	}
@@ -80,10 +80,10 @@ func add(node proto.NodeName, row *Row, move Move, s *Scene) (Answer, bool) {
 		return Answer{Row: Again(row, s), Ends: true}, true // the owner must stop waiting for it
 	}
 	if move.From != "" {
-		others := keep(row.Followers, s.Wanted.Follower(move.Partition), s.Followers)
+		others := keep(row.Followers, s.follower(move.Partition, node), s.Followers)
 		return Answer{Row: row.then(append([]proto.NodeName{node}, others...), s), Freezes: true}, true
 	}
-	others := keep(row.Followers, s.Wanted.Follower(move.Partition), max(0, s.Followers-1))
+	others := keep(row.Followers, s.follower(move.Partition, row.Owner), max(0, s.Followers-1))
 	return Answer{Row: row.then(append([]proto.NodeName{node}, others...), s), Ends: true}, true
 }
 
@@ -97,7 +97,7 @@ func ready(node proto.NodeName, row *Row, move Move, s *Scene) (Answer, bool) {
 	}
 	lost := func(f proto.NodeName) bool { return f == node || s.Missed(f) } // the old owner's copy is worth more than one that may be gone
 	others := append([]proto.NodeName{row.Owner}, slices.DeleteFunc(slices.Clone(row.Followers), lost)...)
-	r := row.then(keep(others, s.Wanted.Follower(move.Partition), s.Followers), s)
+	r := row.then(keep(others, s.follower(move.Partition, node), s.Followers), s)
 	r.Owner = node
 	return Answer{Row: r, Ends: true}, true
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -36,6 +37,60 @@ func playSplit(s *stage, e event) error {
 	return s.cutFor(splitBoth, e.lasts, sides(e.sides), func() error {
 		return s.network.cut(e.sides[0], e.sides[1], drop)
 	})
+}
+
+// twiceWithin bounds how long rooms may have one copy when two shards do not reach each other. It is a bound
+// for machines that are busy: some seconds are usual.
+const twiceWithin = 30 * time.Second
+
+// playRift cuts two shards from each other, waits until all rooms have two copies again at shards that reach each
+// other, and heals. If one of the two leads, the other is silent for it: that is like any split.
+func playRift(s *stage, e event) error {
+	leader, err := s.leader()
+	if err != nil {
+		return err
+	}
+	a, b := e.sides[0][0], e.sides[1][0]
+	if leader == a || leader == b {
+		return playSplit(s, e)
+	}
+	return s.cutFor(splitBoth, e.lasts, sides(e.sides), func() error {
+		if err := s.network.cut(e.sides[0], e.sides[1], drop); err != nil {
+			return err
+		}
+		return s.mended(a, b)
+	})
+}
+
+// mended waits until all rooms have two copies at shards that reach each other, and says how long it took. Where the
+// machine is so busy that one of the two comes to lead, it does not wait.
+func (s *stage) mended(a, b string) error {
+	began, led := time.Now(), false
+	err := s.cluster.until("all rooms have two copies", twiceWithin, func() (complaint string) {
+		r, err := s.cluster.nodes[routers[0]].ring()
+		if err != nil {
+			return err.Error()
+		}
+		if led = r.Leader == a || r.Leader == b; led {
+			return ""
+		}
+		return r.torn(a, b)
+	})
+	if err == nil && !led {
+		s.say("   two copies of all rooms %.1f s after the cut", time.Since(began).Seconds())
+	}
+	return err
+}
+
+// torn says which partition has no copy at two shards that reach each other.
+func (r *ring) torn(a, b string) string {
+	for _, row := range r.Table {
+		copies := append([]string{row.Owner}, row.Followers...)
+		if len(copies) < 2 || slices.Contains(copies, a) && slices.Contains(copies, b) {
+			return fmt.Sprintf("partition %d is at %v", row.Partition, copies)
+		}
+	}
+	return ""
 }
 
 // playOneWay lets nothing through from the first side to the second one.

@@ -85,7 +85,7 @@ var faults = []fault{
 	{"rolling-restart", "restart every node, one after the other", 0, nobody, playRolling},
 	{"cut-pair", "a router and a shard do not hear each other", needNetwork, between(routers, shards), playSplit},
 	{"cut-oneway", "one node's packets do not reach one other", needNetwork, between(everyone, everyone), playOneWay},
-	{"cut-shards", "two shards do not hear each other, but all else does", needNetwork, between(shards, shards), playSplit},
+	{"cut-shards", "two shards do not hear each other, but all else does", needNetwork, between(shards, shards), playRift},
 	{"cut-shard", "no node hears a shard, and it hears none", needNetwork, offFrom(shards), playCutOff},
 	{"cut-leader", "the same with the leader of the register", needNetwork, offFrom(nil), playCutOff},
 	{"cut-router", "the same with a router; its clients reach it", needNetwork, offFrom(routers), playCutOff},
