@@ -158,6 +158,30 @@ func TestSteadyPathAllocatesNothing(t *testing.T) {
 	}
 }
 
+// TestBurstIsForgotten: what ten thousand publishes needed at once is not kept for
+// hours.
+func TestBurstIsForgotten(t *testing.T) {
+	h, round := benchRooms(t, 2000, 5, 10_000)
+	round()
+	if h.buffers.held == 0 || h.spared == 0 || h.waits.Len() == 0 {
+		t.Fatal("a burst leaves nothing behind, so this test is about nothing")
+	}
+	for at := benchTime; at.Before(benchTime.Add(10 * time.Second)); at = at.Add(50 * time.Millisecond) {
+		h.Tick(at)
+	}
+	if h.buffers.held != 0 || h.spared != 0 || h.waits.Len() != 0 {
+		t.Errorf("%d bytes of buffers, %d places for publishes, %d for joins are kept though nobody needs them",
+			h.buffers.held, h.spared, h.waits.Len())
+	}
+	for _, p := range h.parts {
+		for i, c := range p.pub.chunks[:cap(p.pub.chunks)] {
+			if c.seg != nil {
+				t.Fatalf("partition %d, chunk %d: a segment is held that was given back", p.id, i)
+			}
+		}
+	}
+}
+
 // BenchmarkRooms is single messages in 2000 rooms, 32 in a turn.
 func BenchmarkRooms(b *testing.B) {
 	const rooms, turn = 2000, 32

@@ -5,6 +5,7 @@ import (
 	"sort"
 	"time"
 
+	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -406,9 +407,10 @@ func (h *Hub) forget(s *segment) {
 }
 
 // buffers are segments for reuse, by size class. What would take them above
-// limit bytes is left to the garbage collector.
+// limit bytes is left to the garbage collector, and so is what nobody missed for a
+// while.
 type buffers struct {
-	free  [classes]*segment
+	free  [classes]spare.List[*segment]
 	held  int
 	limit int
 }
@@ -429,9 +431,7 @@ func (b *buffers) get(n int) *segment {
 	if k == oversize {
 		return &segment{buf: make([]byte, 0, n)}
 	}
-	if s := b.free[k]; s != nil {
-		b.free[k] = s.next
-		s.next = nil
+	if s, ok := b.free[k].Take(); ok {
 		b.held -= s.size()
 		return s
 	}
@@ -445,5 +445,12 @@ func (b *buffers) put(s *segment) {
 		return
 	}
 	b.held += s.size()
-	s.next, b.free[k] = b.free[k], s
+	b.free[k].Put(s)
+}
+
+func (b *buffers) tidy() {
+	gone := func(s *segment) { b.held -= s.size() }
+	for k := range b.free {
+		b.free[k].Tidy(gone)
+	}
 }

@@ -183,11 +183,8 @@ func (s *segment) others(pos uint32, conn uint64) (from, end uint32) {
 
 // lag gives a member a cursor of its own.
 func (h *Hub) lag(m *Member, c *chain, s *segment, pos uint32) {
-	var k *cursor
-	if n := len(h.cursors); n > 0 {
-		k = h.cursors[n-1]
-		h.cursors = h.cursors[:n-1]
-	} else {
+	k, ok := h.cursors.Take()
+	if !ok {
 		k = new(cursor)
 	}
 	*k = cursor{seg: s, pos: pos, moved: h.now}
@@ -236,8 +233,8 @@ func (h *Hub) caughtUp(m *Member) {
 	c.lagging--
 	m.cursor = nil
 	*k = cursor{}
-	if len(h.cursors) < spareStructs {
-		h.cursors = append(h.cursors, k)
+	if h.cursors.Len() < spareStructs {
+		h.cursors.Put(k)
 	}
 	h.trim(c)
 }

@@ -1,8 +1,10 @@
 package hub
 
 import (
+	"slices"
 	"time"
 
+	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -17,6 +19,7 @@ type Hub struct {
 	now       int64
 	swept     int64 // when old tails were last looked for
 	announced int64 // when member counts last went out
+	tidied    int64 // when spare things were last looked through
 
 	rooms   map[string]*room
 	members int          // that joined
@@ -57,9 +60,9 @@ type Hub struct {
 
 	// Reused.
 	buffers  buffers
-	cursors  []*cursor
-	waits    []*wait
-	pendings [][]pending
+	cursors  spare.List[*cursor]
+	waits    spare.List[*wait]
+	pendings spare.List[[]pending]
 	spared   int // how many publishes fit into them
 	line     []byte
 	name     []byte
@@ -158,6 +161,18 @@ func (h *Hub) Tick(now time.Time) {
 		h.dropOld(t)
 		h.dropIdle(t)
 	}
+	if t-h.tidied >= int64(spare.While) {
+		h.tidied = t
+		h.tidy()
+	}
+}
+
+// tidy lets go of memory that was needed in a burst, and not since.
+func (h *Hub) tidy() {
+	h.buffers.tidy()
+	h.cursors.Tidy(nil)
+	h.waits.Tidy(nil)
+	h.pendings.Tidy(func(list []pending) { h.spared -= cap(list) })
 }
 
 func (h *Hub) giveUpJoining(t int64) {
@@ -201,9 +216,7 @@ func overdue(list []ticket, t int64, f func(ticket)) []ticket {
 		}
 		n++
 	}
-	if n > 0 {
-		list = append(list[:0], list[n:]...)
-	}
+	list = slices.Delete(list, 0, n)
 	if len(list) == 0 && cap(list) > 1024 {
 		return nil
 	}

@@ -203,8 +203,8 @@ func without(list []*Member, m *Member) []*Member {
 	list[m.at] = list[last]
 	list[m.at].at = m.at
 	list[last] = nil
-	if last == 0 && cap(list) > 64 {
-		return nil // a room that was large once does not stay so
+	if last == 0 {
+		return nil // one that is empty stays so, mostly: who waits, waits once
 	}
 	return list[:last]
 }
@@ -220,9 +220,7 @@ func (m *Member) dialect() int {
 }
 
 func (h *Hub) newWait() *wait {
-	if n := len(h.waits); n > 0 {
-		w := h.waits[n-1]
-		h.waits = h.waits[:n-1]
+	if w, ok := h.waits.Take(); ok {
 		return w
 	}
 	return new(wait)
@@ -232,7 +230,7 @@ func (h *Hub) newWait() *wait {
 const spareStructs = 1024
 
 func (h *Hub) freeWait(w *wait) {
-	if len(h.waits) < spareStructs {
-		h.waits = append(h.waits, w)
+	if h.waits.Len() < spareStructs {
+		h.waits.Put(w)
 	}
 }

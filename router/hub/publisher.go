@@ -2,6 +2,7 @@ package hub
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/roomring/roomring/proto"
@@ -148,13 +149,11 @@ func (q *publisher) push(h *Hub, p pending, payload []byte) {
 // makeSpace moves the pending ones down where that frees a quarter, else grows.
 func (q *publisher) makeSpace(h *Hub) {
 	if q.pending == nil {
-		if len(h.pendings) == 0 {
+		var ok bool
+		if q.pending, ok = h.pendings.Take(); !ok {
 			q.pending = make([]pending, 0, fewPending)
 			return
 		}
-		last := len(h.pendings) - 1
-		q.pending, h.pendings[last] = h.pendings[last], nil
-		h.pendings = h.pendings[:last]
 		h.spared -= cap(q.pending)
 		return
 	}
@@ -183,7 +182,7 @@ func (q *publisher) forgetPayload(h *Hub, p *pending) {
 	}
 	if n > 0 {
 		q.firstChunk += uint32(n)
-		q.chunks = append(q.chunks[:0], q.chunks[n:]...)
+		q.chunks = slices.Delete(q.chunks, 0, n) // which wipes what is behind the end, too
 	}
 }
 
@@ -213,7 +212,7 @@ func (q *publisher) ack(h *Hub, upto proto.Seq) {
 // release gives the lists back: an idle partition holds nothing.
 func (q *publisher) release(h *Hub) {
 	if n := cap(q.pending); n <= sparePending && h.spared+n <= sparePendings {
-		h.pendings = append(h.pendings, q.pending[:0])
+		h.pendings.Put(q.pending[:0])
 		h.spared += n
 	}
 	q.pending, q.head = nil, 0
