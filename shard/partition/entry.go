@@ -223,7 +223,7 @@ func (l *Lane) noteMet(p *part, i proto.Index, e *proto.Entry) error {
 		return errPublisher
 	}
 	p.numbers = e.Publisher
-	p.pubs = append(p.pubs, &publisher{name: proto.NodeName(e.Name), number: e.Publisher, born: i, pending: true})
+	p.pubs = append(p.pubs, &publisher{name: l.routerName(e.Name), number: e.Publisher, born: i, pending: true})
 	return nil
 }
 

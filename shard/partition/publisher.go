@@ -61,6 +61,15 @@ func (l *Lane) recall(p *part, r *Peer) {
 	}
 }
 
+// routerName is the name of a router, in the memory that it has already if it is
+// linked: each of thousands of partitions keeps it.
+func (l *Lane) routerName(name []byte) proto.NodeName {
+	if rt := l.routers[proto.NodeName(name)]; rt != nil {
+		return rt.name
+	}
+	return proto.NodeName(name)
+}
+
 // given is the highest number that an applied entry gave out.
 func (p *part) given() uint32 {
 	for _, pub := range p.pubs {

@@ -33,7 +33,6 @@ type kept struct {
 
 	bytes        int64 // payloads from first on
 	historyBytes int64 // payloads from history on
-	memory       int64 // bytes of the chunks
 
 	oldest, newest *chunk
 	historyChunk   *chunk        // has history; nil when history is head + 1
@@ -111,7 +110,6 @@ func (s *Store) extend(l *Log, c *chunk) {
 		k.oldest = c
 	}
 	k.newest = c
-	k.memory += int64(len(c.buf))
 }
 
 // wholeSize is what the one chunk of a small log must have to take need bytes more,
@@ -155,19 +153,18 @@ func (s *Store) widen(l *Log, size int) {
 	if k.historyChunk != nil {
 		k.historyChunk = n
 	}
-	k.memory = int64(len(n.buf))
 	s.give(c)
 }
 
 // chunkSize is what the next chunk of l should have. Chunks grow with the log, so
-// that a busy room has few: between a sixth and a half of what it has, so at most a
-// third is not used yet. Within that the size stays, so that what a steady log gives
+// that a busy room has few: between a sixth and a half of what it has, so little
+// is not used yet. Within that the size stays, so that what a steady log gives
 // back is what it takes.
 func (l *Log) chunkSize() int {
 	if l.kept == nil {
 		return 0
 	}
-	size, all := int64(len(l.kept.newest.buf)), l.kept.memory
+	size, all := int64(len(l.kept.newest.buf)), l.kept.bytes+messageCost*int64(l.Kept())
 	if size > all/2 || size < all/6 {
 		size = all / 3
 	}
@@ -246,7 +243,6 @@ func (s *Store) dropFirst(l *Log) {
 	} else {
 		l.kept = nil
 	}
-	k.memory -= int64(len(c.buf))
 	s.give(c)
 }
 
