@@ -52,7 +52,7 @@ func parse(args []string, says io.Writer) (o options, err error) {
 	o.settings.quiet = 10 * time.Second
 	f.StringVar(&o.json, "json", "", "write all runs to this `file`")
 	f.StringVar(&o.from, "from", "", "measure nothing: print the tables of such a `file`")
-	f.StringVar(&o.profiles, "profiles", "", "have Roomring's nodes write CPU profiles to this `directory`; it costs them some")
+	f.StringVar(&o.profiles, "profiles", "", "have Roomring's nodes write profiles to this `directory`, of the CPU, or of the heap for idle conns; it costs them some")
 	f.StringVar(&o.programs, "bin", "", "`directory` with roomring-router and roomring-shard (default: build them)")
 	f.IntVar(&o.firstPort, "port", 17000, fmt.Sprintf("first of %d ports of 127.0.0.1 to use", portCount))
 	f.IntVar(&o.serversCore, "servers-core", -1, "core for the servers (default: the first that may be used)")

@@ -21,7 +21,8 @@ type stage struct {
 	dir    string
 	cores  cores
 	ports  *ports
-	conns  int // clients that will come
+	conns  int      // clients that will come
+	env    []string // for the servers, beside what this process has
 	all    []*process
 	admins []admin // of Roomring's nodes
 }
@@ -50,7 +51,7 @@ func (s *stage) start(name, program string, args ...string) error {
 	defer log.Close()
 	p := &process{name: name, cmd: exec.Command(program, args...), log: log.Name(), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr = s.dir, log, log
-	p.cmd.Env = append(os.Environ(), "GOMAXPROCS=1")
+	p.cmd.Env = append(append(os.Environ(), "GOMAXPROCS=1"), s.env...)
 	// A group of its own: its children can be found and ended, and a terminal's interrupt is for us.
 	// SIGTERM, since a master that gets SIGKILL leaves its workers behind.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}

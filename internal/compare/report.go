@@ -47,6 +47,7 @@ type measurement struct {
 	P50        float64            `json:"p50_ms,omitempty"`            // from when a message was due; at a fixed rate only
 	P99        float64            `json:"p99_ms,omitempty"`
 	Memory     float64            `json:"bytes_per_conn,omitempty"` // growth of resident memory; of idle conns only
+	Memories   map[string]float64 `json:"bytes_per_conn_by_process,omitempty"`
 
 	ServerCores float64 `json:"server_cores"`
 	LoadCores   float64 `json:"load_cores"`
@@ -179,7 +180,7 @@ func (r *report) cell(c column, subject string) string {
 }
 
 func (r *report) details(b *strings.Builder, c column) {
-	fmt.Fprintf(b, "\n**%s**\n\n| | median | least to most | × bare loop, median | least to most | deliveries/s | CPU by process, µs | cores: servers, load, others |\n", c.title)
+	fmt.Fprintf(b, "\n**%s**\n\n| | median | least to most | × bare loop, median | least to most | deliveries/s | %s | cores: servers, load, others |\n", c.title, c.partsTitle())
 	b.WriteString("|" + strings.Repeat(" --- |", 8) + "\n")
 	for _, x := range r.Subjects {
 		s, ok := spreadOf(r.values(c.scenario, x.Name, c.of))
@@ -198,19 +199,34 @@ func (r *report) details(b *strings.Builder, c column) {
 	}
 }
 
-// shares says what each of the subject's processes costs per delivery.
+// parts is what each process had of a run's figure, and for latencies of the CPU per delivery.
+func (c *column) parts(m *measurement) map[string]float64 {
+	if c.unit == "KB" {
+		return m.Memories
+	}
+	return m.Processes
+}
+
+func (c *column) partsTitle() string {
+	if c.unit == "KB" {
+		return "bytes by process"
+	}
+	return "CPU by process, µs"
+}
+
+// shares says what each of the subject's processes costs.
 func (r *report) shares(c column, subject string) string {
 	names := map[string]bool{}
 	for i := range r.Runs {
 		if m := &r.Runs[i]; m.Scenario == c.scenario && m.Subject == subject && m.good() {
-			for name := range m.Processes {
+			for name := range c.parts(m) {
 				names[name] = true
 			}
 		}
 	}
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		parts = append(parts, fmt.Sprintf("%s %.2f", name, r.middle(c, subject, func(m *measurement) float64 { return m.Processes[name] })))
+		parts = append(parts, fmt.Sprintf("%s %.3g", name, r.middle(c, subject, func(m *measurement) float64 { return c.parts(m)[name] })))
 	}
 	return strings.Join(parts, ", ")
 }

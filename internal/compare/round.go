@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"slices"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -70,6 +69,9 @@ func (c *comparison) one(ctx context.Context, x subject, sc *scenario, m *measur
 		return err
 	}
 	s := &stage{dir: dir, cores: c.cores, ports: c.ports, conns: sc.conns()}
+	if c.profiles != "" && sc.idle {
+		s.env = []string{"GODEBUG=memprofilerate=512"} // the default sees one conn in a thousand
+	}
 	defer func() {
 		s.stop()
 		err = errors.Join(err, os.RemoveAll(dir))
@@ -88,22 +90,26 @@ func (c *comparison) one(ctx context.Context, x subject, sc *scenario, m *measur
 	}()
 	t := c.settings
 	profiled := func() error { return nil }
+	profile := func(what string) { profiled = s.profile(ctx, c.profiles, *m, what) }
 	if c.profiles != "" {
-		t.begun = func() { profiled = s.profile(ctx, c.profiles, *m, t.measure) }
+		t.begun = func() { profile(fmt.Sprintf("profile?seconds=%d", max(1, int(t.measure.Seconds())))) }
 	}
 	if err := sc.measure(ctx, l, s.servers(), t, m); err != nil {
 		return errors.Join(err, s.ended())
 	}
+	if c.profiles != "" && sc.idle {
+		profile("heap?gc=1")
+	}
 	return profiled()
 }
 
-// profile has Roomring's nodes write CPU profiles while they are measured. What it returns waits for
-// them.
-func (s *stage) profile(ctx context.Context, dir string, m measurement, d time.Duration) func() error {
+// profile has Roomring's nodes write profiles: of the CPU while they are measured, of the heap when idle
+// conns have rested. What it returns waits for them.
+func (s *stage) profile(ctx context.Context, dir string, m measurement, what string) func() error {
 	g, ctx := errgroup.WithContext(ctx)
 	for _, a := range s.admins {
 		g.Go(func() error {
-			text, err := a.ask(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(1, int(d.Seconds()))))
+			text, err := a.ask(ctx, "/debug/pprof/"+what)
 			if err != nil {
 				return fmt.Errorf("profile of %s: %w", a.node, err)
 			}

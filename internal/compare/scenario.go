@@ -172,7 +172,7 @@ func (l *load) drain(ctx context.Context, quiet time.Duration) error {
 
 // touch lets every member publish once, for a conn whose buffers nobody has used yet costs less than one
 // in use. After a rest it takes what the servers' memory has grown by.
-func (s *scenario) touch(ctx context.Context, l *load, servers *group, t settings, memory int64, m *measurement) error {
+func (s *scenario) touch(ctx context.Context, l *load, servers *group, t settings, memory map[string]int64, m *measurement) error {
 	for _, r := range l.rooms {
 		for range r.publishers {
 			l.publish(r, l.now)
@@ -193,6 +193,6 @@ func (s *scenario) touch(ctx context.Context, l *load, servers *group, t setting
 		}
 	}
 	m.spent(before, usage(servers), time.Duration(l.now-start), 0)
-	m.Memory = float64(servers.memory()-memory) / float64(s.conns())
+	m.grew(memory, servers.memory(), s.conns())
 	return nil
 }

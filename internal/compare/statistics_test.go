@@ -106,6 +106,23 @@ func TestReport(t *testing.T) {
 	}
 }
 
+// TestMemoryIsByProcess: a figure of memory says which process has it, one of CPU whose time it is.
+func TestMemoryIsByProcess(t *testing.T) {
+	m := measurement{Scenario: "idle", Subject: "roomring", Processes: map[string]float64{"r1": 7}}
+	m.grew(map[string]int64{"r1": 1000, "s1": 500}, map[string]int64{"r1": 4000, "s1": 1500}, 10)
+	if m.Memory != 400 {
+		t.Errorf("%g bytes per conn, want 400", m.Memory)
+	}
+	r := &report{Runs: []measurement{m}, Scenarios: []label{{Name: "idle"}}, Subjects: []label{{Name: "roomring", Title: "Roomring"}}}
+	var out bytes.Buffer
+	if err := r.write(&out); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(out.String(), "| bytes by process |") || !strings.Contains(out.String(), "| r1 300, s1 100 |") {
+		t.Errorf("the report does not say who has the memory:\n%s", &out)
+	}
+}
+
 func TestTurnsChange(t *testing.T) {
 	list := []subject{{name: "a"}, {name: "b"}, {name: "c"}}
 	first := map[string]bool{}

@@ -91,16 +91,26 @@ func (g *group) cpu() map[string]time.Duration {
 	return sums
 }
 
-// memory is what the processes have in memory now, in bytes, shared pages counted for each.
-func (g *group) memory() (sum int64) {
-	g.each(func(_, dir string, _ time.Duration) {
+// memory is what the processes have in memory now, in bytes, by name; shared pages are counted for each.
+func (g *group) memory() map[string]int64 {
+	sums := map[string]int64{}
+	g.each(func(name, dir string, _ time.Duration) {
 		text, _ := os.ReadFile(filepath.Join(dir, "statm"))
 		if fields := strings.Fields(string(text)); len(fields) > 1 {
 			pages, _ := strconv.ParseInt(fields[1], 10, 64)
-			sum += pages * int64(os.Getpagesize())
+			sums[name] += pages * int64(os.Getpagesize())
 		}
 	})
-	return sum
+	return sums
+}
+
+// grew fills in what so many conns have cost the servers from one moment to a later one.
+func (m *measurement) grew(from, to map[string]int64, conns int) {
+	m.Memories = map[string]float64{}
+	for name, bytes := range to {
+		m.Memories[name] = float64(bytes-from[name]) / float64(conns)
+		m.Memory += m.Memories[name]
+	}
 }
 
 // spent fills in what the servers used from one moment to a later one.
