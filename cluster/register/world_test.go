@@ -426,8 +426,6 @@ func (w *world) isolate(n *node, off bool) {
 	}
 }
 
-type planServer = plan.Server
-
 // streams counts the streams that a node has open, of both directions.
 func (n *node) streams() int {
 	s := n.register.now().life.streams

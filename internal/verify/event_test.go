@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -295,10 +297,22 @@ func TestACommandThatDoesNotEnd(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("there is no sh")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	begun := filepath.Join(t.TempDir(), "begun")
+	go func() {
+		defer cancel()
+		again := time.NewTicker(5 * time.Millisecond)
+		defer again.Stop()
+		for ctx.Err() == nil {
+			if _, err := os.Stat(begun); err == nil {
+				return
+			}
+			<-again.C
+		}
+	}()
 	began := time.Now()
-	code, out := execute(ctx, "echo begun; sleep 60; echo over")
+	code, out := execute(ctx, "echo begun; : > '"+begun+"'; sleep 60; echo over")
 	if code != -1 || !strings.HasPrefix(out, "begun\n") || strings.Contains(out, "over") || time.Since(began) > 30*time.Second {
 		t.Errorf("code %d, %q", code, out)
 	}
