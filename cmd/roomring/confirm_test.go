@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/roomring/roomring/cmd/internal/process"
 )
@@ -139,14 +138,25 @@ func TestRefusedByTheNode(t *testing.T) {
 	}
 }
 
+// silent is a person who types nothing, and sends a signal when asked.
+type silent struct {
+	io.Reader
+	signal func()
+}
+
+func (s silent) Read(b []byte) (int, error) {
+	s.signal()
+	return s.Reader.Read(b)
+}
+
 // TestInterruptedQuestion: a signal is an answer too.
 func TestInterruptedQuestion(t *testing.T) {
 	n := newChanging(t)
-	silent, end := io.Pipe() // a person who types nothing
+	nothing, end := io.Pipe()
 	defer end.Close()
-	ctx, interrupt := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
-	if _, errs, code := typed(ctx, silent, "recover", "--node", n.address); code != process.Failed || !strings.Contains(errs, "nothing was done") || len(n.asked) > 0 {
+	if _, errs, code := typed(ctx, silent{nothing, interrupt}, "recover", "--node", n.address); code != process.Failed || !strings.Contains(errs, "nothing was done") || len(n.asked) > 0 {
 		t.Errorf("code %d, %s, asked for %q", code, errs, n.asked)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -10,7 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,28 +39,14 @@ func TestVerifyMisuse(t *testing.T) {
 // dev runs a cluster until the test ends, and returns where its routers listen.
 func dev(t *testing.T) (routers [2]string) {
 	t.Helper()
-	port := freeBase(t)
-	ctx, interrupt := context.WithCancel(t.Context())
-	out := lines{make(chan string, 64)}
-	done := make(chan error, 1)
-	go func() {
-		done <- run(&world{ctx: ctx, stdout: out, stderr: os.Stderr}, []string{"dev", "--port", strconv.Itoa(port)})
-	}()
+	d := startDev(t)
 	t.Cleanup(func() {
-		interrupt()
-		if err := <-done; err != nil {
+		d.interrupt()
+		if err := <-d.done; err != nil {
 			t.Errorf("dev ended with %v", err)
 		}
 	})
-	select {
-	case <-out.heard:
-	case err := <-done:
-		done <- nil
-		t.Fatalf("ended: %v", err)
-	case <-time.After(time.Minute):
-		t.Fatal("not up within a minute")
-	}
-	return [2]string{fmt.Sprintf("ws://127.0.0.1:%d", port), fmt.Sprintf("ws://127.0.0.1:%d/ws", port+10)}
+	return [2]string{fmt.Sprintf("ws://127.0.0.1:%d", d.port), fmt.Sprintf("ws://127.0.0.1:%d/ws", d.port+10)}
 }
 
 func TestVerifyACluster(t *testing.T) {
@@ -85,8 +70,12 @@ func TestVerifyACluster(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
 		t.Fatal(err)
 	}
-	if !r.Held || r.Conns != 20 || r.Acked != 100 || r.Delivered != 400 || len(r.Events) < 3 || r.Events[2].Name != "two ?[31m" || len(r.URLs) != 2 {
+	if !r.Held || r.Conns != 20 || r.Acked != 100 || r.Delivered != 400 || len(r.URLs) != 2 {
 		t.Errorf("%s", out)
+	}
+	// Nobody waits for who reads the events, so on a busy machine the command may come first.
+	if !slices.ContainsFunc(r.Events, func(e verify.Event) bool { return e.Name == "two ?[31m" }) {
+		t.Errorf("events: %+v", r.Events)
 	}
 	for _, name := range []string{"held", "verdict", "lost", "doubled", "reordered", "invented", "altered", "disagree", "gaps", "resets", "closed",
 		"reconnects", "resumed_whole", "unplaced", "taken", "pause_p50_ms", "pause_p99_ms", "pause_max_ms", "rooms", "pause_limit_ms", "paused_above"} {
