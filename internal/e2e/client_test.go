@@ -77,7 +77,7 @@ func dial(t *testing.T, address, room string, more ...string) *client {
 	c := open(t, address, room, more...)
 	t.Cleanup(func() { c.conn.Close() })
 	go c.read(bufio.NewReader(c.conn))
-	c.wait("its first line", 10*time.Second, func() bool { return len(c.lines) > 0 })
+	c.wait("its first line", patience, func() bool { return len(c.lines) > 0 })
 	return c
 }
 
@@ -100,7 +100,7 @@ var clientToken = secret("e2e-client-token-5c1f")
 
 // handshake opens a WebSocket.
 func handshake(address, query string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	conn, ahead, _, err := ws.Dial(ctx, "ws://"+address+"/ws?"+query)
 	if err != nil {

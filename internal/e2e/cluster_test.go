@@ -158,7 +158,7 @@ func (c *cluster) add(id string, p *process) *node {
 // findPorts reads the node's addresses from its log.
 func (n *node) findPorts(t *testing.T) {
 	t.Helper()
-	n.waitOutput(t, n.log, "open ports", 20*time.Second, func(text string) bool {
+	n.waitOutput(t, n.log, "open ports", patience, func(text string) bool {
 		for line := range strings.Lines(text) {
 			var e entry
 			if json.Unmarshal([]byte(line), &e) == nil && e.Message == "node up" {
@@ -182,7 +182,7 @@ func (c *cluster) startAll(ids ...string) {
 	for i, p := range started {
 		c.add(ids[i], p)
 	}
-	c.waitOneRing(20 * time.Second)
+	c.waitOneRing(patience)
 }
 
 // ring is what we read of /v1/ring.
@@ -265,7 +265,7 @@ func (n *node) ask(path string) (status int, body []byte, err error) {
 	return answer.StatusCode, body, err
 }
 
-var askClient = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var askClient = &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // ring is what the node knows of the cluster.
 func (n *node) ring() (ring, error) { return n.readRing("/v1/ring") }

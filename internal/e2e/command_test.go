@@ -22,7 +22,7 @@ import (
 func command(t *testing.T, args ...string) (out, errs string, code int) {
 	t.Helper()
 	p := start(t, "roomring", args...)
-	code = p.exit(t, 60*time.Second)
+	code = p.exit(t, patience)
 	return p.out.String(), p.log.String(), code
 }
 
@@ -35,7 +35,7 @@ func devPort(t *testing.T) int {
 func startDev(t *testing.T, port int) *process {
 	t.Helper()
 	p := start(t, "roomring", "dev", "--port", strconv.Itoa(port))
-	p.waitOutput(t, p.out, "banner", 20*time.Second, func(text string) bool { return strings.Contains(text, "Ctrl-C ends it.") })
+	p.waitOutput(t, p.out, "banner", patience, func(text string) bool { return strings.Contains(text, "Ctrl-C ends it.") })
 	return p
 }
 
@@ -56,9 +56,9 @@ func TestDev(t *testing.T) {
 	}
 	one, two := dial(t, fmt.Sprintf("127.0.0.1:%d", port), "lobby"), dial(t, fmt.Sprintf("127.0.0.1:%d", port+10), "lobby")
 	one.say("from one")
-	two.waitHeard(1, 10*time.Second)
+	two.waitHeard(1, patience)
 	two.say("from two")
-	one.waitHeard(2, 10*time.Second)
+	one.waitHeard(2, patience)
 
 	admin := fmt.Sprintf("127.0.0.1:%d", port+1)
 	t.Run("ring", func(t *testing.T) {
@@ -132,14 +132,14 @@ func endDev(t *testing.T, dev *process, s syscall.Signal, members ...*client) {
 	t.Helper()
 	began := time.Now()
 	dev.signal(s)
-	code := dev.exit(t, 10*time.Second)
+	code := dev.exit(t, patience)
 	took := time.Since(began)
 	t.Logf("%s: dev ended after %.0f ms with code %d (promised: under 2 s)", s, float64(took.Milliseconds()), code)
 	if code != 0 || took > 5*time.Second {
 		t.Error("too late, or badly")
 	}
 	for _, m := range members {
-		if e := m.waitEnd(5 * time.Second); e.code != 1012 {
+		if e := m.waitEnd(patience); e.code != 1012 {
 			t.Errorf("a member of dev ended with %s, want 1012", e)
 		}
 	}
@@ -154,7 +154,7 @@ func TestKeyCommand(t *testing.T) {
 		t.Errorf("code %d, %q, %q", code, out, errs)
 	}
 	p := start(t, "roomring-shard", "--cluster-key", key, "--print-config")
-	if code := p.exit(t, 10*time.Second); code != 0 || strings.Contains(p.out.String(), key) {
+	if code := p.exit(t, patience); code != 0 || strings.Contains(p.out.String(), key) {
 		t.Errorf("--print-config: code %d, key shown: %v", code, strings.Contains(p.out.String(), key))
 	}
 }
@@ -193,7 +193,7 @@ func TestWrongUse(t *testing.T) {
 	}
 	for _, test := range tests {
 		p := start(t, test.program, strings.Fields(test.args)...)
-		code := p.exit(t, 10*time.Second)
+		code := p.exit(t, patience)
 		if text := p.log.String(); code != test.code || !strings.Contains(text, test.says) || !strings.HasPrefix(tail(text, 2), test.program+": ") && !strings.HasPrefix(tail(text, 1), test.program+": ") {
 			t.Errorf("%s %s: code %d, want %d and %q:\n%s", test.program, test.args, code, test.code, test.says, text)
 		}

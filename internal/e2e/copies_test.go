@@ -16,7 +16,7 @@ func TestBothCopiesKilled(t *testing.T) {
 	c := five(t)
 	l := newLoad(t, 24, 3, c.nodes["r1"], c.nodes["r2"])
 	l.run(40 * time.Millisecond)
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	docs := map[*loadRoom]roomDocument{}
 	for _, r := range l.rooms {
 		docs[r] = c.nodes["r1"].room(t, r.name)
@@ -32,7 +32,7 @@ func TestBothCopiesKilled(t *testing.T) {
 	}
 	killed := c.killAtOnce(pair...)
 	dead := time.Now()
-	l.waitAfter(dead, 10*time.Second)
+	l.waitAfter(dead, patience)
 	slowest := time.Duration(0)
 	for _, r := range l.rooms {
 		d := c.nodes["r1"].room(t, r.name)
@@ -57,7 +57,7 @@ func TestBothCopiesKilled(t *testing.T) {
 	}
 	c.waitVoters(5)
 	l.finish()
-	l.waitLast(10 * time.Second)
+	l.waitLast(patience)
 	pause := l.checkLost(t, dead, lost)
 	t.Logf("owner and follower %v killed: members heard of it within %s, their rooms went on within %s (promised: 1 s)", pair, millis(slowest), millis(pause))
 }
@@ -71,10 +71,10 @@ func TestMinCopies(t *testing.T) {
 	c.startAll("s1", "s2", "r1")
 	l := newLoad(t, 8, 3, c.nodes["r1"])
 	l.run(40 * time.Millisecond)
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	killed := c.killAtOnce("s2")
 	dead := time.Now()
-	eventually(t, "s1 is alone", 10*time.Second, func() bool {
+	eventually(t, "s1 is alone", patience, func() bool {
 		r, err := c.nodes["r1"].summary()
 		return err == nil && r.SingleCopy == partitions && r.owned("s1") == partitions
 	})
@@ -88,7 +88,7 @@ func TestMinCopies(t *testing.T) {
 	}
 	back := time.Now()
 	c.start("s2")
-	l.waitAfter(time.Now(), 20*time.Second)
+	l.waitAfter(time.Now(), patience)
 	t.Logf("one shard for %s: publishers waited, and went on %s after the second one was back", millis(back.Sub(killed)), millis(time.Since(back)))
 	c.waitVoters(3)
 	l.check()
@@ -99,6 +99,6 @@ func (l *load) waitSent(n int) {
 	l.t.Helper()
 	for _, r := range l.rooms {
 		first := r.firstAfter(time.Now())
-		eventually(l.t, "more messages are sent", 20*time.Second, func() bool { return r.firstAfter(time.Now()) >= first+n })
+		eventually(l.t, "more messages are sent", patience, func() bool { return r.firstAfter(time.Now()) >= first+n })
 	}
 }

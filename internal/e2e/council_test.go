@@ -23,8 +23,8 @@ func five(t *testing.T) *cluster {
 // waitVoters waits until the nodes are one ring with that many voters and a leader.
 func (c *cluster) waitVoters(n int) (r ring) {
 	c.t.Helper()
-	eventually(c.t, fmt.Sprintf("%d voters", n), 30*time.Second, func() bool {
-		r = c.waitOneRing(30 * time.Second)
+	eventually(c.t, fmt.Sprintf("%d voters", n), patience, func() bool {
+		r = c.waitOneRing(patience)
 		return len(r.Voters) == n && r.Leader != ""
 	})
 	return r
@@ -111,7 +111,7 @@ func (n *node) memberWhere(t *testing.T, what string, f func(roomDocument) bool)
 	for i := range 200 {
 		m := dial(t, n.listen, fmt.Sprintf("of-%s-%d", what, i))
 		if f(n.room(t, m.room)) {
-			m.echo("hello", 10*time.Second)
+			m.echo("hello", patience)
 			return m
 		}
 		m.conn.Close()
@@ -155,12 +155,12 @@ func killTwo(t *testing.T, c *cluster, a, b string) {
 		}
 	}
 	began := c.killAtOnce(a, b)
-	waitRows(t, rest, a, before.Version, 6*time.Second)
-	waitRows(t, rest, b, before.Version, 6*time.Second)
+	waitRows(t, rest, a, before.Version, patience)
+	waitRows(t, rest, b, before.Version, patience)
 	t.Logf("%s and %s killed, %s led: the table changed, and they own nothing in it, everywhere after %s (promised: 3 s)",
 		a, b, before.Leader, millis(time.Since(began)))
 	for _, m := range members {
-		m.echo("after "+a+" and "+b, 10*time.Second)
+		m.echo("after "+a+" and "+b, patience)
 		if e := m.ending(); e != nil {
 			t.Errorf("a socket closed: %s", e)
 		}
@@ -186,7 +186,7 @@ func TestLeaderKilled(t *testing.T) {
 	}
 	slices.Sort(took)
 	t.Logf("%d leaders killed: the next change came after p50 %s, at worst %s (promised: 600 ms, 1.2 s)", kills, millis(took[kills/2]), millis(took[kills-1]))
-	if took[kills/2] > 1500*time.Millisecond || took[kills-1] > 5*time.Second {
+	if *figures && (took[kills/2] > 1500*time.Millisecond || took[kills-1] > 5*time.Second) {
 		t.Error("too late")
 	}
 }
@@ -203,7 +203,7 @@ func killLeader(t *testing.T, c *cluster) time.Duration {
 	}
 	survivor := c.without(victims...)[:1]
 	began := c.killAtOnce(victims...)
-	waitRows(t, survivor, owner, before.Version, 10*time.Second)
+	waitRows(t, survivor, owner, before.Version, patience)
 	took := time.Since(began)
 	for _, id := range victims {
 		c.start(id)
@@ -233,7 +233,7 @@ func TestLeaderFrozen(t *testing.T) {
 	old.signal(syscall.SIGSTOP)
 	asleep := time.After(frozenFor)
 	began := c.killAtOnce(victim)
-	waitRows(t, rest, victim, before.Version, 10*time.Second, old.id)
+	waitRows(t, rest, victim, before.Version, patience, old.id)
 	t.Logf("leader %s frozen and %s killed: next change after %s", old.id, victim, millis(time.Since(began)))
 	if waits != nil {
 		waits.say("while it sleeps")
@@ -249,8 +249,8 @@ func TestLeaderFrozen(t *testing.T) {
 	old.signal(syscall.SIGCONT)
 	woke := time.Now()
 	if waits != nil {
-		waits.waitHeard(2, 10*time.Second)
-		waits.echo("after", 10*time.Second)
+		waits.waitHeard(2, patience)
+		waits.echo("after", patience)
 		waits.checkResets(t, 0)
 	}
 	after := c.waitVoters(3)
@@ -288,7 +288,7 @@ func TestLeaderLeaves(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	took := time.Since(began)
-	left := waitRows(t, rest, old.id, before.Version, 6*time.Second)
+	left := waitRows(t, rest, old.id, before.Version, patience)
 	t.Logf("leader %s left within %s; its rows were given away %s later", old.id, millis(took), millis(left))
 	after := c.waitVoters(3)
 	checkTerms(t, &before, &after)
@@ -316,7 +316,7 @@ func TestEmptiedVoter(t *testing.T) {
 
 	cut.signal(syscall.SIGSTOP)
 	c.killAtOnce(bystander.id)
-	waitRows(t, []*node{emptied}, bystander.id, before.Version, 10*time.Second, cut.id)
+	waitRows(t, []*node{emptied}, bystander.id, before.Version, patience, cut.id)
 	held, err := emptied.ring()
 	leader.signal(syscall.SIGSTOP)
 	if err != nil || !slices.Equal(held.Voters, before.Voters) {

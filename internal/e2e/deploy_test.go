@@ -14,11 +14,11 @@ func (c *cluster) replace(id string) {
 	c.t.Helper()
 	old := c.nodes[id]
 	old.signal(syscall.SIGTERM)
-	if code := old.exit(c.t, 60*time.Second); code != 0 {
+	if code := old.exit(c.t, patience); code != 0 {
 		c.t.Errorf("%s: exit code %d, %v", id, code, complaints(c.t, old))
 	}
 	n := c.start(id)
-	eventually(c.t, id+" is ready again", 30*time.Second, n.ready)
+	eventually(c.t, id+" is ready again", patience, n.ready)
 }
 
 // TestRollingDeploy replaces all shards one by one, and then all routers, under load. Members whose
@@ -49,10 +49,10 @@ func TestRollingDeploy(t *testing.T) {
 				v.travel(t, other)
 			}
 		}
-		if code := old.exit(t, 20*time.Second); code != 0 {
+		if code := old.exit(t, patience); code != 0 {
 			t.Errorf("%s: exit code %d", id, code)
 		}
-		eventually(t, id+" is ready again", 20*time.Second, c.start(id).ready)
+		eventually(t, id+" is ready again", patience, c.start(id).ready)
 		l.waitAfterOf(travellers)
 	}
 	l.finish()
@@ -69,7 +69,7 @@ func (r *loadRoom) speakThrough(t *testing.T, n *node) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := strconv.Itoa(len(r.sent) - 1)
-	r.voice.wait("own message "+last, 10*time.Second, func() bool {
+	r.voice.wait("own message "+last, patience, func() bool {
 		return len(r.voice.heard) > 0 && r.voice.heard[len(r.voice.heard)-1].text == last
 	})
 	r.voice = next
@@ -96,7 +96,7 @@ func (v *traveller) at() *client { return v.conns[len(v.conns)-1] }
 // travel waits until its conn is told to go, and resumes.
 func (v *traveller) travel(t *testing.T, to *node) {
 	t.Helper()
-	if e := v.at().waitEnd(10 * time.Second); e.code != 1012 {
+	if e := v.at().waitEnd(patience); e.code != 1012 {
 		t.Errorf("%s: ended with %s, want 1012", v.room.name, e)
 	}
 	v.conns = append(v.conns, dial(t, to.listen, v.room.name, "since="+v.at().position()))
@@ -108,7 +108,7 @@ func (l *load) waitAfterOf(list []*traveller) {
 	now := time.Now()
 	for _, v := range list {
 		c, first := v.at(), v.room.firstAfter(now)
-		c.wait("message "+strconv.Itoa(first), 10*time.Second, func() bool {
+		c.wait("message "+strconv.Itoa(first), patience, func() bool {
 			return len(c.heard) > 0 && number(c.heard[len(c.heard)-1].text) >= first
 		})
 	}
@@ -120,7 +120,7 @@ func (v *traveller) checkJourney(t *testing.T) {
 	t.Helper()
 	next, was := 0, ""
 	last := strconv.Itoa(len(v.room.sent) - 1)
-	v.at().wait("message "+last, 10*time.Second, func() bool {
+	v.at().wait("message "+last, patience, func() bool {
 		heard := v.at().heard
 		return len(heard) > 0 && heard[len(heard)-1].text == last
 	})

@@ -16,27 +16,27 @@ import (
 // TestRouterDrains ends a router politely: its conns are told evenly over the drain time.
 func TestRouterDrains(t *testing.T) {
 	t.Parallel()
-	const conns, over = 120, 2 * time.Second
+	const conns, over = 120, 4 * time.Second
 	c := newCluster(t, 1, "s1", "r1")
 	c.start("s1")
 	r1 := c.start("r1", "--drain-time", over.String())
-	c.waitOneRing(20 * time.Second)
+	c.waitOneRing(patience)
 	var all []*client
 	for i := range conns {
 		all = append(all, dial(t, r1.listen, fmt.Sprint("room", i%7)))
 	}
 	began := time.Now()
 	r1.signal(syscall.SIGTERM)
-	eventually(t, "new handshakes are refused", time.Second, func() bool { return refused(r1.listen) })
+	eventually(t, "new handshakes are refused", patience, func() bool { return refused(r1.listen) })
 	var times []time.Duration
 	for _, m := range all {
-		e := m.waitEnd(over + 10*time.Second)
+		e := m.waitEnd(over + patience)
 		if e.code != 1012 || !strings.HasPrefix(e.reason, "draining") {
 			t.Errorf("a conn ended with %s", e)
 		}
 		times = append(times, e.when.Sub(began))
 	}
-	code := r1.exit(t, 10*time.Second)
+	code := r1.exit(t, patience)
 	took := time.Since(began)
 	if code != 0 {
 		t.Errorf("exit code %d", code)
@@ -69,18 +69,18 @@ func TestSecondSignal(t *testing.T) {
 	c := newCluster(t, 1, "s1", "r1")
 	c.start("s1")
 	r1 := c.start("r1", "--drain-time", "1h")
-	c.waitOneRing(20 * time.Second)
+	c.waitOneRing(patience)
 	m := dial(t, r1.listen, "lobby")
 	r1.signal(syscall.SIGTERM)
-	r1.waitOutput(t, r1.log, "draining", 10*time.Second, func(text string) bool { return strings.Contains(text, `"draining"`) })
+	r1.waitOutput(t, r1.log, "draining", patience, func(text string) bool { return strings.Contains(text, `"draining"`) })
 	if m.ending() != nil || r1.ended() {
 		t.Error("it does not drain slowly")
 	}
 	began := time.Now()
 	r1.signal(syscall.SIGTERM)
-	code := r1.exit(t, 5*time.Second)
+	code := r1.exit(t, patience)
 	t.Logf("second signal: ended after %.0f ms with code %d", float64(time.Since(began).Milliseconds()), code)
-	m.waitEnd(5 * time.Second)
+	m.waitEnd(patience)
 }
 
 // TestShardDrains ends one of two shards politely under load: its rooms move, and nobody notices. Then
@@ -92,18 +92,18 @@ func TestShardDrains(t *testing.T) {
 	r1 := c.nodes["r1"]
 	l := newLoad(t, 20, 2, r1)
 	l.run(40 * time.Millisecond)
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	began := time.Now()
 	c.nodes["s1"].signal(syscall.SIGTERM)
-	if code := c.nodes["s1"].exit(t, 20*time.Second); code != 0 {
+	if code := c.nodes["s1"].exit(t, patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("shard ended after %s", millis(time.Since(began)))
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	l.check()
 
 	c.nodes["s2"].signal(syscall.SIGTERM)
-	if code := c.nodes["s2"].exit(t, 20*time.Second); code != 0 {
+	if code := c.nodes["s2"].exit(t, patience); code != 0 {
 		t.Errorf("exit code %d of the last shard", code)
 	}
 	if lines := complaints(t, c.nodes["s2"]); !slices.ContainsFunc(lines, func(line string) bool { return strings.Contains(line, "rooms are lost") }) {

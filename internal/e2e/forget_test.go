@@ -35,7 +35,7 @@ func forget(t *testing.T, sleep time.Duration) {
 	}
 	l.run(pace)
 	for _, r := range l.rooms {
-		r.members[0].waitHeard(10, 10*time.Second)
+		r.members[0].waitHeard(10, patience)
 	}
 
 	if _, errs, code := c.operate("forget", silent.id, "--node", other.admin); code != 1 || !strings.Contains(errs, "is alive") {
@@ -44,14 +44,14 @@ func forget(t *testing.T, sleep time.Duration) {
 	silent.signal(syscall.SIGSTOP)
 	began := time.Now()
 	said := ""
-	eventually(t, "it can be forgotten", 10*time.Second, func() bool {
+	eventually(t, "it can be forgotten", patience, func() bool {
 		out, errs, code := c.operate("forget", silent.id, "--node", c.nodes["r2"].admin)
 		said = out + errs
 		return code == 0
 	})
 	t.Logf("forgotten %s after the freeze: %s", millis(time.Since(began)), strings.TrimSpace(said))
-	waitRows(t, rest, silent.id, before.Version, 6*time.Second)
-	l.waitAfter(time.Now(), 10*time.Second)
+	waitRows(t, rest, silent.id, before.Version, patience)
+	l.waitAfter(time.Now(), patience)
 	kept, err := rest[0].ring()
 	if err != nil {
 		t.Fatal(err)
@@ -63,9 +63,9 @@ func forget(t *testing.T, sleep time.Duration) {
 	after := c.waitVoters(3)
 	t.Logf("it woke: one ring again after %s", millis(time.Since(woke)))
 	checkTerms(t, &kept, &after)
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	l.finish()
-	l.waitLast(10 * time.Second)
+	l.waitLast(patience)
 	for _, r := range l.rooms {
 		for _, m := range r.members {
 			m.checkResets(t, map[bool]int{true: 1}[lost[r]])

@@ -116,10 +116,10 @@ func TestDrainAndJoin(t *testing.T) {
 		pauses := f.during(leaves+" drains", func() {
 			n := c.nodes[leaves]
 			n.signal(syscall.SIGTERM)
-			if code := n.exit(t, 30*time.Second); code != 0 {
+			if code := n.exit(t, patience); code != 0 {
 				t.Errorf("%s: exit code %d, %v", leaves, code, complaints(t, n))
 			}
-			after = c.waitOneRing(20 * time.Second)
+			after = c.waitOneRing(patience)
 		})
 		drained = append(drained, pauses[len(pauses)*99/100])
 		m.check(t, &before, &after)

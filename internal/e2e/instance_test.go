@@ -35,15 +35,15 @@ func TestTwoClusters(t *testing.T) {
 	const why = "nodes of another cluster instance are seen"
 	for _, c := range []*cluster{large, small} {
 		for _, n := range c.running() {
-			eventually(t, n.id+" says that it sees the other", 10*time.Second, func() bool { return strings.Contains(n.log.String(), why) })
+			eventually(t, n.id+" says that it sees the other", patience, func() bool { return strings.Contains(n.log.String(), why) })
 		}
 	}
 	t.Logf("all nodes say that they see another instance %s after somebody joined both", millis(time.Since(joined)))
 	for _, n := range small.running() {
-		eventually(t, n.id+" is not ready", 10*time.Second, func() bool { return n.says("other_instance") })
+		eventually(t, n.id+" is not ready", patience, func() bool { return n.says("other_instance") })
 	}
 	for _, l := range loads {
-		l.waitAfter(time.Now().Add(time.Second), 10*time.Second)
+		l.waitAfter(time.Now().Add(time.Second), patience)
 	}
 	for _, n := range large.running() {
 		if !n.ready() {
@@ -69,7 +69,7 @@ func TestTwoClusters(t *testing.T) {
 	}
 	for _, l := range loads {
 		l.finish()
-		l.waitLast(10 * time.Second)
+		l.waitLast(patience)
 		for _, r := range l.rooms {
 			for _, m := range r.members {
 				r.checkWhole(t, m)

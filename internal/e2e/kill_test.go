@@ -126,7 +126,7 @@ func (l *load) waitLast(within time.Duration) {
 func (l *load) check() {
 	l.t.Helper()
 	l.finish()
-	l.waitLast(10 * time.Second)
+	l.waitLast(patience)
 	for _, r := range l.rooms {
 		for _, m := range r.members {
 			r.checkWhole(l.t, m)
@@ -175,13 +175,9 @@ func TestShardsKilled(t *testing.T) {
 		left = slices.Delete(left, at, at+1)
 		rest := c.without(victim)
 		pauses := f.during(fmt.Sprintf("%s killed, %s leads", victim, before.Leader), func() {
+			said := watchUnsettled(t, rest)
 			c.killAtOnce(victim)
-			for _, n := range rest {
-				eventually(t, n.id+" says that it is not settled", 5*time.Second, func() bool {
-					r, err := n.summary()
-					return err == nil && !r.Settled && r.SingleCopy > 0
-				})
-			}
+			said()
 		})
 		longest = append(longest, pauses[len(pauses)-1])
 		f.during(victim+" is back", func() {
@@ -199,6 +195,26 @@ func TestShardsKilled(t *testing.T) {
 	}
 }
 
+// watchUnsettled begins to watch nodes. The function that it returns waits until each has said that it is
+// not settled and that there are single copies: it may not say so for long.
+func watchUnsettled(t *testing.T, nodes []*node) (wait func()) {
+	t.Helper()
+	var group sync.WaitGroup
+	for _, n := range nodes {
+		group.Go(func() {
+			again := time.NewTicker(10 * time.Millisecond)
+			defer again.Stop()
+			for began := time.Now(); time.Since(began) < patience; <-again.C {
+				if r, err := n.summary(); err == nil && !r.Settled && r.SingleCopy > 0 {
+					return
+				}
+			}
+			t.Errorf("%s does not say that it is not settled", n.id)
+		})
+	}
+	return group.Wait
+}
+
 // TestNoFollowers kills a shard of which nobody has copies: its rooms come back in a new epoch, and
 // nobody else notices.
 func TestNoFollowers(t *testing.T) {
@@ -214,12 +230,12 @@ func TestNoFollowers(t *testing.T) {
 		lost[r] = c.nodes["r1"].owner(t, r.name) == victim.id
 	}
 	l.run(pace)
-	l.waitAfter(time.Now(), 10*time.Second)
+	l.waitAfter(time.Now(), patience)
 	victim.kill()
 	killed := time.Now()
-	l.waitAfter(killed, 15*time.Second)
+	l.waitAfter(killed, patience)
 	l.finish()
-	l.waitLast(10 * time.Second)
+	l.waitLast(patience)
 	took := l.checkLost(t, killed, lost)
 	t.Logf("shard without followers killed: its rooms answered again within %s (promised: 1 s)", millis(took))
 	if took > 10*time.Second {
@@ -307,21 +323,21 @@ func TestRouterKilled(t *testing.T) {
 	}
 	l.run(pace)
 	for _, m := range theirs {
-		m.waitHeard(10, 10*time.Second)
+		m.waitHeard(10, patience)
 	}
 	c.nodes["r1"].kill()
 	var back []*client
 	for _, m := range theirs {
-		if e := m.waitEnd(10 * time.Second); !e.reset() {
+		if e := m.waitEnd(patience); !e.reset() {
 			t.Errorf("%s ended with %s", m.room, e)
 		}
 		back = append(back, dial(t, c.nodes["r2"].listen, m.room, "since="+m.position()))
 	}
 	for _, m := range back {
-		m.waitHeard(10, 10*time.Second)
+		m.waitHeard(10, patience)
 	}
 	l.finish()
-	l.waitLast(10 * time.Second)
+	l.waitLast(patience)
 	for i, r := range l.rooms {
 		for _, m := range r.members {
 			r.checkWhole(t, m)
@@ -334,7 +350,7 @@ func TestRouterKilled(t *testing.T) {
 			t.Errorf("%s: resumed at %v, left at %s", r.name, again, at)
 		}
 		last := strconv.Itoa(len(r.sent) - 1)
-		after.wait("message "+last, 10*time.Second, func() bool { return after.heard[len(after.heard)-1].text == last })
+		after.wait("message "+last, patience, func() bool { return after.heard[len(after.heard)-1].text == last })
 		for k, text := range slices.Concat(texts(before.messages()), texts(after.messages())) {
 			if text != strconv.Itoa(k+number(before.messages()[0].text)) {
 				t.Errorf("%s: message %q at place %d", r.name, text, k)

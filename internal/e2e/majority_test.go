@@ -35,10 +35,10 @@ func TestMajorityLost(t *testing.T) {
 	began := c.killAtOnce(killed.id, lost.id)
 	rest := []*node{c.nodes["s1"], c.nodes["s2"], router}
 	for _, n := range rest {
-		eventually(t, n.id+" says no_majority", 10*time.Second, func() bool { return n.says("no_majority") })
+		eventually(t, n.id+" says no_majority", patience, func() bool { return n.says("no_majority") })
 	}
 	t.Logf("no_majority is said after %s", millis(time.Since(began)))
-	served.echo("without a majority", 10*time.Second)
+	served.echo("without a majority", patience)
 	for _, m := range []*client{reset, half} {
 		m.say("to be delivered later")
 	}
@@ -52,12 +52,12 @@ func TestMajorityLost(t *testing.T) {
 	}
 	t.Logf("roomring recover: %s", strings.TrimSpace(out))
 	for _, shard := range []string{killed.id, asleep.id} {
-		waitRows(t, rest, shard, before.Version, 10*time.Second)
+		waitRows(t, rest, shard, before.Version, patience)
 	}
 	for _, m := range []*client{reset, half} {
-		m.waitHeard(2, 10*time.Second)
+		m.waitHeard(2, patience)
 	}
-	served.echo("recovered", 10*time.Second)
+	served.echo("recovered", patience)
 	recovered, err := router.ring()
 	if err != nil || recovered.generation() != 1 || recovered.Instance != before.Instance {
 		t.Fatalf("version %d, instance %s, %v", recovered.Version, recovered.Instance, err)
@@ -65,7 +65,7 @@ func TestMajorityLost(t *testing.T) {
 	checkTerms(t, &before, &recovered)
 
 	asleep.signal(syscall.SIGCONT)
-	eventually(t, asleep.id+" is back", 10*time.Second, func() bool {
+	eventually(t, asleep.id+" is back", patience, func() bool {
 		r, err := router.summary()
 		return err == nil && r.state(asleep.id) == "alive"
 	})
@@ -76,7 +76,7 @@ func TestMajorityLost(t *testing.T) {
 		t.Errorf("generation %d after one of the lost ones woke", after.generation())
 	}
 	for _, m := range []*client{reset, half, served} {
-		m.echo("all are back", 10*time.Second)
+		m.echo("all are back", patience)
 	}
 	served.checkResets(t, 0)
 	half.checkResets(t, 0) // its owner lived all the time
@@ -110,12 +110,12 @@ func TestVotesOnDisk(t *testing.T) {
 		}
 		checkTerms(t, &before, &after)
 		if len(lost) < len(ids) {
-			stays.echo("the majority is back", 10*time.Second)
+			stays.echo("the majority is back", patience)
 			stays.checkResets(t, 0)
 		}
 		before = after
 	}
-	dial(t, c.nodes["r1"].listen, "lobby").echo("hello again", 10*time.Second)
+	dial(t, c.nodes["r1"].listen, "lobby").echo("hello again", patience)
 }
 
 // TestRollingRestart restarts all nodes one by one, politely.
@@ -138,7 +138,7 @@ func TestRollingRestart(t *testing.T) {
 			for _, id := range ids {
 				before = c.restart(id, before)
 				m := dial(t, c.nodes["r1"].listen, "lobby")
-				m.echo("after "+id, 10*time.Second)
+				m.echo("after "+id, patience)
 				m.conn.Close() // else the router takes its time to drain
 			}
 			t.Logf("%d nodes restarted in %s", len(ids), millis(time.Since(began)))
@@ -152,7 +152,7 @@ func (c *cluster) restart(id string, before ring) (after ring) {
 	old := c.nodes[id]
 	began := time.Now()
 	old.signal(syscall.SIGTERM)
-	if code := old.exit(c.t, 20*time.Second); code != 0 {
+	if code := old.exit(c.t, patience); code != 0 {
 		c.t.Errorf("%s: exit code %d", id, code)
 	}
 	for _, line := range complaints(c.t, old) {
@@ -199,7 +199,7 @@ func TestOnlyShardEnds(t *testing.T) {
 			c.startAll("s1", "r1")
 			before := c.waitVoters(1)
 			m := dial(t, c.nodes["r1"].listen, "lobby")
-			m.echo("before", 10*time.Second)
+			m.echo("before", patience)
 			c.nodes["s1"].signal(test.end)
 			<-c.nodes["s1"].done
 			if test.moves {
@@ -208,12 +208,12 @@ func TestOnlyShardEnds(t *testing.T) {
 			began := time.Now()
 			s1 := c.start("s1")
 			if test.moves && test.end == syscall.SIGKILL {
-				eventually(t, "s1 has the table and nobody to change it", 10*time.Second, func() bool { return s1.says("no_majority") })
+				eventually(t, "s1 has the table and nobody to change it", patience, func() bool { return s1.says("no_majority") })
 				if out, errs, code := c.operate("recover", "--node", s1.admin); code != 0 {
 					t.Fatalf("recover: code %d, %s%s", code, out, errs)
 				}
 			}
-			m.echo("after", 20*time.Second)
+			m.echo("after", patience)
 			took := time.Since(began)
 			after := c.waitVoters(1)
 			t.Logf("its room answered %s after it was started again", millis(took))

@@ -17,6 +17,10 @@ import (
 	"time"
 )
 
+// patience bounds every wait for what should take moments: it is far above what that takes on a busy
+// machine, so that only a bug reaches it.
+const patience = time.Minute
+
 // process is a program that runs, and what it said.
 type process struct {
 	name string

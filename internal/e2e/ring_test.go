@@ -23,7 +23,7 @@ func TestOneRing(t *testing.T) {
 	for i, p := range started {
 		c.add(ids[i], p)
 	}
-	r := c.waitOneRing(20 * time.Second)
+	r := c.waitOneRing(patience)
 	t.Logf("order %v: one ring %.2f s after the last start (promised: 3 s)", ids, time.Since(last).Seconds())
 	owned := 0
 	for _, n := range r.Nodes {
@@ -58,7 +58,7 @@ func testOneOrder(t *testing.T, c *cluster) {
 	}
 	group.Wait()
 	for _, m := range members {
-		m.waitHeard(len(members)*each, 20*time.Second)
+		m.waitHeard(len(members)*each, patience)
 	}
 	order := texts(members[0].messages())
 	for i, m := range members[1:] {
@@ -67,7 +67,7 @@ func testOneOrder(t *testing.T, c *cluster) {
 		}
 	}
 	checkPublishers(t, order, len(members), each)
-	stranger.echo("alone", 10*time.Second)
+	stranger.echo("alone", patience)
 	if heard := texts(stranger.messages()); !slices.Equal(heard, []string{"alone"}) {
 		t.Errorf("another room heard %q", heard)
 	}

@@ -23,9 +23,9 @@ func TestKeyRotation(t *testing.T) {
 		for _, id := range ids {
 			routers := c.without("s1", "s2", id)
 			stays := dial(t, routers[len(routers)-1].listen, "lobby")
-			stays.echo("before "+id, 10*time.Second)
+			stays.echo("before "+id, patience)
 			before = c.restart(id, before)
-			stays.echo(fmt.Sprintf("round %d, after %s", round+1, id), 10*time.Second)
+			stays.echo(fmt.Sprintf("round %d, after %s", round+1, id), patience)
 			if e := stays.ending(); e != nil {
 				t.Errorf("a socket closed: %s", e)
 			}

@@ -53,7 +53,7 @@ func TestStalledReader(t *testing.T) {
 	c := newCluster(t, 1, "s1", "r1")
 	c.start("s1")
 	r1 := c.start("r1", "--window", "512KiB")
-	c.waitOneRing(20 * time.Second)
+	c.waitOneRing(patience)
 	var others []*client
 	for range members {
 		others = append(others, dial(t, r1.listen, "busy"))
@@ -64,19 +64,19 @@ func TestStalledReader(t *testing.T) {
 	for i := range messages {
 		others[0].say(fmt.Sprintf("%d %s", i, body))
 		for _, m := range others { // no faster than the slowest of those who read
-			m.waitHeard(i-7, 20*time.Second)
+			m.waitHeard(i-7, patience)
 		}
 		if i%50 == 0 {
 			most = max(most, r1.memory(t)-before)
 		}
 	}
 	for _, m := range others {
-		m.waitHeard(messages, 20*time.Second)
+		m.waitHeard(messages, patience)
 		if lines := m.positions(); len(lines) != 1 || m.ending() != nil {
 			t.Errorf("a member that reads: lines %v, %s", lines, m.ending())
 		}
 	}
-	eventually(t, "the stalled one is closed", 10*time.Second, func() bool { return r1.metrics(t)["roomring_router_slow_total"] == 1 })
+	eventually(t, "the stalled one is closed", 20*time.Second, func() bool { return r1.metrics(t)["roomring_router_slow_total"] == 1 })
 	end := drainStalled(stalled)
 	if end.code != 4008 && !end.reset() {
 		t.Errorf("the stalled one ended with %s", end)

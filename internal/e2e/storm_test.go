@@ -79,7 +79,7 @@ func runStorm(t *testing.T, size stormSize) (p50, last time.Duration) {
 	s.await("all clients are back", stormWithin, func(r *returner) bool { return !r.back().IsZero() })
 	used := r2.cpu(t) - cpu
 	l.finish()
-	l.waitLast(30 * time.Second)
+	l.waitLast(patience)
 	for i, room := range l.rooms {
 		newest := uint64(len(room.sent)) // messages count from 1
 		s.awaitRoom(i, fmt.Sprintf("message %d of %s", newest, room.name), func(r *returner) bool { return r.heard.Load() == newest })

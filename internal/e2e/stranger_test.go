@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,17 +27,22 @@ func TestStrangers(t *testing.T) {
 			away.seeds = home.seeds
 			home.startAll("s1", "r1")
 			m := dial(t, home.nodes["r1"].listen, "lobby")
-			before := home.waitOneRing(10 * time.Second)
+			before := home.waitOneRing(patience)
+			began := time.Now()
 			stranger := away.start("s9")
-			told := func(n *node) []string { return complaints(t, n) }
-			eventually(t, "the stranger says that it is refused", 10*time.Second, func() bool {
+			told := func(n *node) []string { // not of its own, that a busy machine makes late
+				return slices.DeleteFunc(complaints(t, n), func(line string) bool {
+					return slices.ContainsFunc([]string{"ping", "probes", "suspect"}, func(word string) bool { return strings.Contains(line, word) })
+				})
+			}
+			eventually(t, "the stranger says that it is refused", patience, func() bool {
 				return strings.Contains(strings.Join(told(stranger), "\n"), "its cluster name or key may be another")
 			})
-			eventually(t, "a node says that it refused somebody", 10*time.Second, func() bool {
+			eventually(t, "a node says that it refused somebody", patience, func() bool {
 				return len(told(home.nodes["s1"]))+len(told(home.nodes["r1"])) > 0
 			})
-			m.echo("still here", 10*time.Second)
-			if after := home.waitOneRing(10 * time.Second); after.text != before.text {
+			m.echo("still here", patience)
+			if after := home.waitOneRing(patience); after.text != before.text {
 				t.Error("the ring changed")
 			}
 			if r, err := stranger.ring(); err == nil && len(r.Nodes) > 1 {
@@ -45,12 +51,18 @@ func TestStrangers(t *testing.T) {
 			for _, n := range []*node{stranger, home.nodes["s1"], home.nodes["r1"]} {
 				list := told(n)
 				t.Logf("%s: %d lines; %s", n.id, len(list), strings.Join(list[:min(len(list), 2)], "\n"))
-				if len(list) > 5 {
+				if len(list) > tooOften(5, began) {
 					t.Errorf("%s says it %d times", n.id, len(list))
 				}
 			}
 		})
 	}
+}
+
+// tooOften is how many complaints since then are still few: so many, and as many again every 10 seconds,
+// after which a node repeats what has not changed.
+func tooOften(few int, since time.Time) int {
+	return few * (1 + int(time.Since(since)/(10*time.Second)))
 }
 
 // complaints are what a node logged as a warning or an error.

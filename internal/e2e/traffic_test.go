@@ -40,7 +40,7 @@ func newTraffic(t *testing.T, rooms, members int, rate float64, routers ...*node
 		end()
 		<-f.done
 	})
-	f.waitHeard(20 * time.Second)
+	f.waitHeard(patience)
 	return f
 }
 
@@ -64,7 +64,7 @@ func (f *traffic) during(what string, do func()) []time.Duration {
 	f.t.Helper()
 	f.pauses.Lap()
 	do()
-	f.waitHeard(20 * time.Second)
+	f.waitHeard(patience)
 	pauses := f.pauses.Lap()
 	n := len(pauses)
 	f.t.Logf("%s: pause of %d rooms p50 %s, p99 %s, longest %s", what, n, millis(pauses[n/2]), millis(pauses[n*99/100]), millis(pauses[n-1]))
