@@ -123,7 +123,7 @@ func smallScenarios() []scenario {
 }
 
 func quick() settings {
-	return settings{warm: 20 * time.Millisecond, measure: 100 * time.Millisecond, rest: 20 * time.Millisecond, quiet: 5 * time.Second}
+	return settings{warm: 20 * time.Millisecond, measure: 300 * time.Millisecond, rest: 20 * time.Millisecond, quiet: 5 * time.Second}
 }
 
 func TestLoadMeasuresABareLoop(t *testing.T) {

@@ -32,6 +32,7 @@ func TestConformance(t *testing.T) {
 			r, err := node.OpenRouter(node.Config{ID: "r1", Join: []string{s.Addresses().Gossip}}, "",
 				router.Config{Lanes: 1, Portable: portable})
 			start(t, r, err)
+			awaitReady(t, r)
 			rig := &rig{t: t, addr: r.Addresses().Listen}
 			rig.barrier = rig.open("room=barrier")
 			t.Run("handshakes", func(t *testing.T) { rig.on(t).handshakes() })
@@ -60,7 +61,7 @@ func (r *rig) dial() *client {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	c.SetDeadline(time.Now().Add(30 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	return &client{c, bufio.NewReader(c)}
 }
 
@@ -78,7 +79,7 @@ func (r *rig) open(query string) *client {
 // settle returns when the router has read all that was sent before.
 func (r *rig) settle() {
 	r.t.Helper()
-	r.barrier.SetDeadline(time.Now().Add(30 * time.Second))
+	r.barrier.SetDeadline(time.Now().Add(patience))
 	r.barrier.Write(rfc6455.Frame(0x89, "b"))
 	if h, p := r.frame(r.barrier); h.OpCode != ws.OpPong || string(p) != "b" {
 		r.t.Fatalf("barrier heard %v %q", h, p)
@@ -192,7 +193,7 @@ func (r *rig) stream(s rfc6455.Stream, room string, witness *client, cut int) {
 	c := r.open(room + "&echo=0")
 	defer c.Close()
 	r.send(c, s.Bytes, cut)
-	witness.SetDeadline(time.Now().Add(30 * time.Second))
+	witness.SetDeadline(time.Now().Add(patience))
 	for _, e := range s.Events {
 		switch e.Kind {
 		case rfc6455.Text, rfc6455.Binary:

@@ -38,9 +38,30 @@ func start(t *testing.T, n *node.Node, err error) *node.Node {
 	return n
 }
 
+// patience bounds every wait of the tests over real sockets; a test that passes never takes it.
+const patience = time.Minute
+
+// awaitReady waits until a node says that it is ready: who dials before may be told to come again.
+func awaitReady(t *testing.T, n *node.Node) {
+	t.Helper()
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for began := time.Now(); time.Since(began) < patience; <-again.C {
+		r, err := http.Get("http://" + n.Addresses().Admin + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode == http.StatusOK {
+			return
+		}
+	}
+	t.Fatalf("%s is not ready within %v", n.Name(), patience)
+}
+
 func dial(t *testing.T, addr, query string) net.Conn {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	c, br, _, err := ws.Dial(ctx, "ws://"+addr+"/ws?"+query)
 	if err != nil {
@@ -69,7 +90,7 @@ func say(t *testing.T, c net.Conn, text string) {
 
 func hear(t *testing.T, c net.Conn) string {
 	t.Helper()
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.SetReadDeadline(time.Now().Add(patience))
 	b, err := wsutil.ReadServerText(c)
 	if err != nil {
 		t.Fatal(err)
@@ -90,6 +111,9 @@ func TestTwoRoutersTwoShards(t *testing.T) {
 	for i := range 2 {
 		n, err := node.OpenRouter(node.Config{ID: proto.NodeID(fmt.Sprintf("r%d", i+1)), Join: seeds, Logger: log.Named(fmt.Sprintf("r%d", i+1))}, "127.0.0.1:0", router.Config{})
 		routers = append(routers, start(t, n, err))
+	}
+	for _, n := range routers {
+		awaitReady(t, n)
 	}
 	a := dial(t, routers[0].Addresses().Listen, "room=lobby&num=1")
 	b := dial(t, routers[1].Addresses().Listen, "room=lobby")

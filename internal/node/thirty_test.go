@@ -36,9 +36,6 @@ type one struct {
 	err   error
 }
 
-// patience is for machines that have much else to do.
-const patience = time.Minute
-
 func (c *crowd) shard(i, expect int) *one {
 	n, err := node.OpenShard(c.config(fmt.Sprintf("s%02d", i), expect), shard.Config{Lanes: 1})
 	return c.run(n, err)

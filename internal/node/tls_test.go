@@ -49,9 +49,10 @@ func TestTLS(t *testing.T) {
 		TLS: &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: private}}},
 	})
 	start(t, r, err)
+	awaitReady(t, r)
 	addr := r.Addresses().Listen
 	dial := func(origin, query string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		d := ws.Dialer{TLSConfig: client, Header: ws.HandshakeHeaderHTTP(http.Header{"Origin": {origin}})}
 		c, br, _, err := d.Dial(ctx, "wss://"+addr+"/ws?"+query)
