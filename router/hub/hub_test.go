@@ -264,6 +264,86 @@ func TestManyResumesAreOneFetch(t *testing.T) {
 	b.want("a late one reads the tail; the hub sends", b.sent(), "")
 }
 
+// An answer that ends before the tail begins is asked for again, and is not taken for a log with a hole.
+func TestAnswerThatIsCutShortIsAskedForAgain(t *testing.T) {
+	b := newBench(t, Config{})
+	b.join(1, JoinOptions{All: true})
+	b.sent()
+	b.attached(epochA, 4, 1, proto.StatusWhole)
+	b.want("ask", b.sent(), "fetch 0-4")
+	b.fetched(0, "a", "b")
+	b.said()
+	b.want("ask again", b.sent(), "fetch 0-4")
+	b.fetched(0, "a", "b", "c", "d")
+	b.said("1 joined !" + epochA.String() + ".0")
+	b.pass(0)
+	if want := text("1 a", "2 b", "3 c", "4 d"); !bytes.Equal(b.got[1], want) {
+		t.Errorf("got %q, want %q", b.got[1], want)
+	}
+}
+
+// Who comes while the owner is asked whether a place exists may know more than its answer does: for it, the
+// owner is asked again.
+func TestWhoComesWhileTheOwnerIsAsked(t *testing.T) {
+	b := newBench(t, Config{})
+	since := JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 2}}
+	b.join(1, since)
+	b.sent()
+	b.attached(epochA, 1, 1, proto.StatusWhole)
+	b.want("ask", b.sent(), "fetch 2-2")
+	b.join(2, since)
+	b.fetched(1)
+	b.said("1 joined !" + epochA.String() + ".1 reset")
+	b.want("ask for the second", b.sent(), "fetch 2-2")
+	b.fetched(2)
+	b.deliver(2, "b", "c")
+	b.said("2 joined !" + epochA.String() + ".2")
+}
+
+// History that would take all tails above their bound is not kept: who asked is told of a gap.
+func TestHistoryAboveTheBoundOfAllTails(t *testing.T) {
+	b := newBench(t, Config{Tails: 4096})
+	b.join(1, JoinOptions{Resume: true, Since: proto.Position{Epoch: epochA, Offset: 10}})
+	b.sent()
+	b.attached(epochA, 60, 1, proto.StatusWhole)
+	b.want("ask", b.sent(), "fetch 10-60")
+	history := make([]string, 50)
+	for i := range history {
+		history[i] = fmt.Sprintf("%0200d", i)
+	}
+	b.fetched(10, history...)
+	b.said("1 joined !" + epochA.String() + ".60 gap")
+	if held := b.h.tails + b.h.building; held != 0 {
+		t.Errorf("%d bytes are held", held)
+	}
+}
+
+// No more than a few rooms of a partition ask at once; the others go on as answers come.
+func TestFewFetchesAtOnce(t *testing.T) {
+	b := newBench(t, Config{})
+	rooms := []string{"r0", "r1", "r2", "r3", "r4"}
+	for i, name := range rooms {
+		b.h.Join(&Member{ID: uint64(i + 1)}, []byte(name), JoinOptions{All: true}, b.now)
+	}
+	b.sent()
+	f, start := proto.BeginBatch(nil, proto.FrameAttached, 0, 1)
+	for _, name := range rooms {
+		f = proto.AppendAttachedEntry(f, &proto.AttachedEntry{Room: []byte(name), Epoch: epochA, Offset: 1, First: 1, Status: proto.StatusWhole})
+	}
+	b.frame(proto.End(f, start))
+	for left := len(rooms); left > 0; left-- {
+		b.sent()
+		if asked := b.h.parts[0].asking; asked != min(maxAsking, left) {
+			t.Fatalf("%d are asked for with %d left, want %d", asked, left, min(maxAsking, left))
+		}
+		f, start := proto.BeginFetched(nil, 0, 1, rooms[len(rooms)-left], epochA, 0, true)
+		b.frame(proto.End(proto.AppendMessage(f, proto.KindText, 0, []byte("a")), start))
+	}
+	if len(b.log) != len(rooms) {
+		t.Errorf("%d of %d joined", len(b.log), len(rooms))
+	}
+}
+
 // The answer to a fetch that was given up meanwhile is not taken for another's.
 func TestLateAnswerIsPassedOver(t *testing.T) {
 	b := newBench(t, Config{})

@@ -619,3 +619,27 @@ func snapshotFrame(x proto.Snapshot, entries ...proto.Entry) []byte {
 	}
 	return proto.End(b, start)
 }
+
+// TestStoredCountsAnewInATerm: what a follower stored beyond the commit may have been cut in a term that the
+// owner never heard of. So it counts when the follower says it again, and not before.
+func TestStoredCountsAnewInATerm(t *testing.T) {
+	d := newDuo(t, Config{})
+	d.both(Row{Owner: self, Followers: names(stranger, third), Term: 2, Since: 1})
+	d.publish(d.up("r1"), inTerm(2, pub(1, 1, "lobby", "a")))
+	d.flow()
+	p := &d.l.parts[0]
+	last, applied := p.log.last(), p.applied
+	if x := p.replica(stranger); x.stored != last || applied == last {
+		t.Fatalf("stored %d and applied %d of %d: want all and not all", x.stored, applied, last)
+	}
+	row := Row{Owner: self, Followers: names(stranger), Term: 4, Since: 1}
+	d.l.SetTable(0, row, d.now)
+	if x := p.replica(stranger); x.stored > applied || p.applied > applied {
+		t.Errorf("stored %d, applied %d, before the follower said so in this term", x.stored, p.applied)
+	}
+	d.f.SetTable(0, row, d.now)
+	d.flow()
+	if p.applied < last {
+		t.Errorf("applied %d of %d, after it said so", p.applied, last)
+	}
+}
