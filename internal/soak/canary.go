@@ -28,7 +28,7 @@ type lateness struct {
 
 const (
 	canaryPace = 100 * time.Millisecond
-	keepLate   = time.Minute
+	keepLate   = 2 * time.Minute // what a stall did to others may show much later
 
 	// A router waits 8 s for the answer to a ping. It may have been held up itself for 2 s without noticing,
 	// and rounds. Who is less late than the rest did answer in time.

@@ -117,7 +117,15 @@ func (h *churn) follow(ctx context.Context, s *socket, room string, f *follower,
 		if err != nil {
 			return err
 		}
+		aged := f.aged
 		message, err := f.take(text)
+		if f.aged > aged {
+			h.ended(nil, "%s: it was told of a gap up to %s, which is older than %s", room, f.position(), historyAge)
+		}
+		if errors.Is(err, errReset) {
+			h.ended(nil, "%s: %v with %s", room, err, f.position())
+			return errFault
+		}
 		if err == nil && !strings.HasPrefix(text, "!") && each != nil {
 			err = each(message)
 		}
@@ -138,8 +146,8 @@ func (h *churn) endure(ctx context.Context, s *socket, room string, f *follower,
 	}
 }
 
-// ended notes a conn that the server ended, or did not open. If this process had no time to answer or to
-// read, that may be why.
+// ended notes a conn that the server ended, or did not open, or that lost its place because of what is old.
+// If this process had no time to answer or to read, nodes had none either, and that may be why.
 func (h *churn) ended(err error, format string, args ...any) {
 	var c *closed
 	silent := !errors.As(err, &c) || c.code == closeSlow
@@ -177,7 +185,7 @@ func (r *regular) begin(ctx, staying context.Context) {
 				return
 			}
 			defer s.leave(true)
-			f := &follower{}
+			f := &follower{gone: r.gone}
 			r.churn.endure(staying, s, r.room, f, func(message string) error {
 				r.heard[i].Store(f.at)
 				return r.check(f, message)
@@ -276,9 +284,8 @@ func (h *churn) comeBack(ctx context.Context, r *regular) {
 		}
 		h.stay(ctx, 2*time.Second+rand.N(4*time.Second), s, r.room, f, func(message string) error { return r.check(f, message) })
 		s.leave(false)
-		h.tally.gaps.Add(uint64(f.told))
 		if f.epoch != "" {
-			if was != "" && f.told == 0 {
+			if was != "" && f.aged == 0 {
 				h.tally.resumed.Add(1)
 			}
 			was = f.position()

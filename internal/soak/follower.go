@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -13,14 +14,19 @@ type follower struct {
 	since string // the position that it came back with; "" if it did not
 	holes bool   // gaps are allowed: it may be slow
 
-	// gone reports whether an offset is old enough to be forgotten: then who comes back may be told of a gap.
-	// nil for never.
+	// gone reports whether an offset is old enough to be forgotten. Up to there it may be told of a gap, if
+	// there was no time to hear it before. nil for never.
 	gone  func(offset uint64) bool
 	plain bool // it is not numbered after all: whatever comes is right
 
-	told  int // gaps that it was told of
+	told  int // gaps that it was told of, being slow
+	aged  int // those up to what is old
 	heard uint64
 }
+
+// errReset says that the room began anew. That is right if everything in it was old, and its router could
+// not attach for long.
+var errReset = errors.New("its room began anew")
 
 // take judges a text and returns the message in it, "" for a line about the position.
 func (f *follower) take(text string) (message string, err error) {
@@ -57,9 +63,11 @@ func (f *follower) takeLine(line string) error {
 		return nil
 	case was.epoch == "" && was.since != "" && position == was.since && suffix == "":
 		return nil
-	case was.epoch == "" && suffix == "gap" && f.gone != nil && f.above(was.since) && f.gone(at):
-		f.told++
+	case suffix == "gap" && f.gone != nil && (was.epoch == epoch && at > was.at || was.epoch == "" && f.above(was.since)) && f.gone(at):
+		f.aged++
 		return nil
+	case was.epoch != "" && was.epoch != epoch && suffix == "reset":
+		return errReset
 	case was.epoch == epoch && suffix == "gap" && at > was.at && was.holes:
 		f.told++
 		return nil

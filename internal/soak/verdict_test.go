@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -135,9 +136,21 @@ func TestGapOfWhoComesBack(t *testing.T) {
 		{"!" + other + ".9 reset", 9, true},
 	} {
 		f := &follower{since: e + ".7", gone: func(offset uint64) bool { return offset <= test.gone }}
-		if _, err := f.take(test.line); (err != nil) != test.bad || (f.told == 1) == test.bad {
-			t.Errorf("%s, %d gone: %v, told %d", test.line, test.gone, err, f.told)
+		if _, err := f.take(test.line); (err != nil) != test.bad || (f.aged == 1) == test.bad {
+			t.Errorf("%s, %d gone: %v, %d aged", test.line, test.gone, err, f.aged)
 		}
+	}
+	f := &follower{gone: func(offset uint64) bool { return offset <= 9 }}
+	for _, text := range []string{"!" + e + ".1", "2 x", "!" + e + ".9 gap", "10 x"} {
+		if _, err := f.take(text); err != nil {
+			t.Errorf("who stays: %v", err)
+		}
+	}
+	if _, err := f.take("!" + e + ".11 gap"); err == nil || f.aged != 1 {
+		t.Error("who stays may be told of a gap up to what is young")
+	}
+	if _, err := f.take("!" + other + ".0 reset"); !errors.Is(err, errReset) {
+		t.Errorf("a room that began anew: %v", err)
 	}
 	r := &regular{}
 	r.sent.Store(2)
