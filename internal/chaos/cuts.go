@@ -19,6 +19,9 @@ func (s *stage) cutFor(p promise, lasts time.Duration, name string, cut func() e
 	if err := s.sleep(lasts); err != nil {
 		return err
 	}
+	if err := s.network.felt(); err != nil {
+		return err
+	}
 	return s.heal()
 }
 
@@ -154,6 +157,9 @@ func playSlow(s *stage, e event) error {
 		return err
 	}
 	if err := s.sleep(e.lasts); err != nil {
+		return err
+	}
+	if err := s.network.slowed(id); err != nil {
 		return err
 	}
 	if err := s.step(splitHeals, 0, "link of %s is as it was", id); err != nil {

@@ -18,11 +18,12 @@
 // events the cluster is settled. An event consists of steps (a shard is stopped; it wakes), each with the
 // promise it is judged by. Whatever happens, no message may be lost, doubled, reordered, altered or
 // invented, no two members may disagree, no process may end that was not ended, and no log may hold a
-// panic or a secret. Pauses are figures beside the promises; only -strict makes them failures.
+// panic or a secret. Pauses are figures beside the promises; only -strict makes them failures. A fault that
+// left no trace, a rule that no packet met, a process that did not stop, fails the run, too.
 //
 // Read fault.go (what can go wrong) and schedule.go (what chance makes of it), promise.go and judge.go
 // (what is expected); guard.go (who holds the run, and cleans up), stage.go (where it takes place),
 // network.go, process.go, node.go, cluster.go and ring.go (what is there), traffic.go (verify); then the
-// faults as they are played: deaths.go, silence.go, moves.go, cuts.go, limits.go; round.go, table.go and logs.go
-// come last.
+// faults as they are played: deaths.go, silence.go, moves.go, cuts.go, limits.go, and evidence.go; round.go,
+// table.go and logs.go come last.
 package main

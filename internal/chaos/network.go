@@ -229,7 +229,7 @@ func allHosts() (ids []string) {
 
 // tools says which program is missing.
 func tools() error {
-	for _, tool := range []string{"ip", "iptables-restore"} {
+	for _, tool := range []string{"ip", "iptables-restore", "iptables-save"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			return err
 		}

@@ -32,7 +32,9 @@ func (s *stage) stop(p promise, lasts time.Duration, ids ...string) error {
 		return err
 	}
 	for _, id := range ids {
-		s.cluster.nodes[id].signal(syscall.SIGSTOP)
+		if err := s.cluster.freeze(id); err != nil {
+			return err
+		}
 	}
 	if err := s.sleep(lasts); err != nil {
 		return err
