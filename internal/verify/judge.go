@@ -242,6 +242,11 @@ func (j *judge) came(m int, offset uint64, payload []byte, isBinary bool, now in
 			return st.at, how != again
 		}
 		s.hash, s.sent, s.came, s.seq, s.stream, s.first = hash, st.at, now, st.seq, j.stream(st), int32(m)
+		if offset < l.base { // nobody will seal it again
+			if t := j.streams[s.stream].in(f.ledger); !t.seen.has(s.seq) {
+				t.seen = t.seen.add(s.seq)
+			}
+		}
 	}
 	if s.heard < math.MaxUint16 {
 		s.heard++
