@@ -13,6 +13,6 @@
 // behind, also when it is interrupted. The first faults are told when they are found.
 //
 // Read main.go (options and order), cluster.go and node.go (processes), churn.go (who comes and goes),
-// socket.go and follower.go (one conn and what it checks), canary.go (whether we had time), sample.go (what is measured), verdict.go
-// (what flat means) and report.go.
+// socket.go and follower.go (one conn and what it checks), canary.go (whether we had time), sample.go
+// (what is measured), verdict.go (what flat means) and report.go.
 package main
