@@ -103,7 +103,7 @@ func (c *cluster) startCommand(id string, cmd *exec.Cmd) (*node, error) {
 	n := &node{process: p, id: id, listen: c.address(id, portListen), admin: c.address(id, portAdmin), token: c.token}
 	c.nodes[id] = n
 	c.processes = append(c.processes, p)
-	return n, c.until("the admin port of "+id+" answers", 20*time.Second, func() string {
+	return n, c.until("the admin port of "+id+" answers", time.Minute, func() string {
 		if n.ended() {
 			return fmt.Sprintf("it ended with %s; see %s", n.cmd.ProcessState, log)
 		}

@@ -31,7 +31,7 @@ type node struct {
 }
 
 // upWithin bounds how long a node takes to open its ports.
-const upWithin = 30 * time.Second
+const upWithin = time.Minute
 
 // launch starts a program and waits until its ports are open.
 func launch(program, dir, id string, args ...string) (*node, error) {
