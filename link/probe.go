@@ -42,9 +42,9 @@ func (f Fate) String() string {
 }
 
 // Probe asks who answers at addr, where target should. It takes a second at
-// most, a quarter of one where nothing answers, and ends early with ctx. What an answer says counts only once it has
-// proved the cluster key, if there is one; without a key anybody may answer as
-// it likes.
+// most, a quarter of one where nothing answers, and ends early with ctx. What an
+// answer says counts only once it has proved the cluster key, if there is one;
+// without a key anybody may answer as it likes.
 func (m *Mesh) Probe(ctx context.Context, target proto.NodeName, addr string) Fate {
 	m.probes.Add(1)
 	ctx, cancel := context.WithTimeout(ctx, probeTime)

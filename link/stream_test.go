@@ -367,3 +367,49 @@ func TestStreamEvicted(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamWelcomed: who reads a Welcome relies on it, so a flood that comes with it ends nothing.
+func TestStreamWelcomed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, x, y, at := voters(t, nil)
+		ln := must(n.Listen("10.0.0.9:0"))
+		defer ln.Close()
+		go func() {
+			c := &flooded{Conn: must(ln.Accept()), hellos: &y.mesh.hellos}
+			y.mesh.hellos.add(c)
+			y.mesh.accept(t.Context(), c)
+		}()
+		near, err := x.mesh.DialStream(t.Context(), s1, ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer near.Close()
+		synctest.Wait()
+		conns, _ := at.all()
+		go io.WriteString(near, "on")
+		b := make([]byte, 2)
+		if _, err := io.ReadFull(conns[0], b); err != nil {
+			t.Errorf("the stream ended: %v", err)
+		}
+		if n := y.mesh.Stats().Hellos; n != maxHellos {
+			t.Errorf("%d hellos under way, want %d: there was no flood", n, maxHellos)
+		}
+	})
+}
+
+// flooded is a conn with whose Welcome as many others come as have space.
+type flooded struct {
+	net.Conn
+	hellos *hellos
+}
+
+func (c *flooded) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	if typ, _, e := proto.ParseHeader(b); e == nil && typ == proto.FrameWelcome {
+		for range maxHellos {
+			other, _ := net.Pipe()
+			c.hellos.add(other)
+		}
+	}
+	return n, err
+}

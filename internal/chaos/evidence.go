@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -52,7 +51,7 @@ func (n *network) felt() error {
 
 // met is how many packets the rules of a node's namespace were for.
 func (n *network) met(id string) (packets int, err error) {
-	out, err := n.starter.read(id, exec.Command("iptables-save", "-c", "-t", "filter"))
+	out, err := n.starter.run(id, exec.Command("iptables-save", "-c", "-t", "filter"))
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +77,7 @@ func metBy(saved string) (packets int, err error) {
 
 // slowed is an error when what a node sends did not go through a slow queue.
 func (n *network) slowed(id string) error {
-	out, err := n.starter.read(id, exec.Command("tc", "-s", "qdisc", "show", "dev", "eth0"))
+	out, err := n.starter.run(id, exec.Command("tc", "-s", "qdisc", "show", "dev", "eth0"))
 	if err != nil {
 		return err
 	}
@@ -86,20 +85,6 @@ func (n *network) slowed(id string) error {
 		return fmt.Errorf("the link of %s was not slow: %s", id, strings.TrimSpace(out))
 	}
 	return nil
-}
-
-// read starts a command, waits for its end, and returns what it wrote.
-func (s *starter) read(namespace string, cmd *exec.Cmd) (string, error) {
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := s.start(namespace, cmd)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %.2000s", cmd, err, &out)
-	}
-	return out.String(), nil
 }
 
 // stoppedWithin bounds how long a process goes on behind a SIGSTOP, on a machine that is busy.

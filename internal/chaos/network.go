@@ -103,7 +103,8 @@ func openNetwork(s *starter) (*network, error) {
 // do runs a command in a namespace; "" is that of the stage.
 func (n *network) do(namespace, command string) error {
 	words := strings.Fields(command)
-	return n.starter.run(namespace, exec.Command(words[0], words[1:]...))
+	_, err := n.starter.run(namespace, exec.Command(words[0], words[1:]...))
+	return err
 }
 
 // load sets what a node's namespace does to packets that come in, all at once.
@@ -116,7 +117,8 @@ func (n *network) load(id string, rules []string) error {
 	b.WriteString("COMMIT\n")
 	cmd := exec.Command("iptables-restore")
 	cmd.Stdin = strings.NewReader(b.String())
-	return n.starter.run(id, cmd)
+	_, err := n.starter.run(id, cmd)
+	return err
 }
 
 // cut has packets between two sides dropped or answered, both ways.

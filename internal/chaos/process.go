@@ -46,18 +46,18 @@ func (s *starter) start(namespace string, cmd *exec.Cmd) (err error) {
 	return err
 }
 
-// run starts a command, and waits for its end. What it wrote is in the error.
-func (s *starter) run(namespace string, cmd *exec.Cmd) error {
-	out := &headWriter{max: 2000}
+// run starts a command, and waits for its end. What it wrote is returned, and in the error.
+func (s *starter) run(namespace string, cmd *exec.Cmd) (string, error) {
+	out := &headWriter{max: 16 << 10}
 	cmd.Stdout, cmd.Stderr = out, out
 	err := s.start(namespace, cmd)
 	if err == nil {
 		err = cmd.Wait()
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: %s", cmd, err, out)
+		return "", fmt.Errorf("%s: %w: %.2000s", cmd, err, out)
 	}
-	return nil
+	return out.String(), nil
 }
 
 // inNamespace calls f on this thread, which is in that network namespace meanwhile.
