@@ -20,6 +20,8 @@ import (
 
 // source is a Source made of what a test wants to be told.
 type source struct {
+	Source // what no test asks for
+
 	rooms   map[string]RoomDocument
 	err     error // of Room, for all rooms, and of changes
 	reasons []string

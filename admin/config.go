@@ -25,6 +25,35 @@ type Source interface {
 	// asker is gone, after RoomTimeout, or when the server stops.
 	Room(ctx context.Context, name string) (RoomDocument, error)
 
+	// Nodes tells what is known of every node. One that gives no answer in time
+	// is told of without its own figures. ctx ends like Room's.
+	Nodes(ctx context.Context) NodesDocument
+
+	// Rooms lists rooms, merged from all owners. The query has been checked. An
+	// error is for the whole: owners that are silent are named in the answer.
+	// ctx ends like Room's.
+	Rooms(ctx context.Context, q RoomsQuery) (RoomsDocument, error)
+
+	// Plan says what a change would move. The query has been checked, but for
+	// whether the node exists: a *Refusal (UnknownNode) says that. ctx ends like
+	// Room's; a plan for many shards takes seconds.
+	Plan(ctx context.Context, q PlanQuery) (PlanDocument, error)
+
+	// Drain has a node leave as SIGTERM would. node is an id or the name of a
+	// run, "" the node itself; its form has been checked. It returns once the
+	// node has begun. A *Refusal says why not: UnknownNode, NotAlive. ctx ends
+	// like Room's.
+	Drain(ctx context.Context, node string) (DrainDocument, error)
+
+	// Watch tells the events of /v1/events until ctx ends or tell fails. tell
+	// blocks while the reader is slow. With onlyFeed there are no others than
+	// EventFeed and EventLost, and nobody is asked for figures.
+	Watch(ctx context.Context, onlyFeed bool, tell func(Event) error) error
+
+	// Tail tells the events of /v1/tail likewise. The query has been checked. A
+	// *proto.Error says why it cannot begin, as with Room.
+	Tail(ctx context.Context, q TailQuery, tell func(Event) error) error
+
 	// Forget has the cluster take an operator's word that a run of a node is
 	// dead for good. node is the name of a run, or an id, which stands for the
 	// run of that id that does not live; its form has been checked. When it

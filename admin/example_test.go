@@ -10,7 +10,7 @@ import (
 )
 
 // node is what a process knows of itself and its cluster.
-type node struct{}
+type node struct{ admin.Source }
 
 func (node) Ring(withTable bool) any { return map[string]any{"cluster": "example", "settled": true} }
 func (node) Ready() (bool, []string) { return false, []string{"no_links"} }

@@ -38,6 +38,11 @@ func AliveNode(node proto.NodeName) *Refusal {
 	return &Refusal{http.StatusConflict, "alive", string(node) + " is alive: drain it (SIGTERM) or stop it, there is nothing to forget"}
 }
 
+// NotAlive refuses to drain a node that is dead, or drains already.
+func NotAlive(node proto.NodeName, state string) *Refusal {
+	return &Refusal{http.StatusConflict, "not_alive", string(node) + " is " + state + ": there is nothing to drain"}
+}
+
 // AmbiguousNode refuses an id of which several runs do not live.
 func AmbiguousNode(runs []proto.NodeName) *Refusal {
 	names := make([]string, len(runs))
