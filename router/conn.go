@@ -180,7 +180,7 @@ func (c *conn) control(frames []byte) {
 		c.rest, c.out = int32(len(rest)), bytes.Clone(frames)
 		return // Writable is owed already
 	}
-	if n := c.sock.Write(frames); n < len(frames) {
+	if n := c.put(frames); n < len(frames) {
 		c.out = bytes.Clone(frames[n:])
 	}
 }
@@ -190,7 +190,7 @@ func (c *conn) control(frames []byte) {
 func (c *conn) write(b []byte) int {
 	n := 0
 	if c.rest > 0 {
-		n = c.sock.Write(b[:min(len(b), int(c.rest))])
+		n = c.put(b[:min(len(b), int(c.rest))])
 		if c.rest -= int32(n); c.rest > 0 {
 			return n
 		}
@@ -198,7 +198,14 @@ func (c *conn) write(b []byte) int {
 	if !c.flush() {
 		return n
 	}
-	return n + c.sock.Write(b[n:])
+	return n + c.put(b[n:])
+}
+
+// put writes to the socket and counts what it took.
+func (c *conn) put(b []byte) int {
+	n := c.sock.Write(b)
+	c.lane.counters.BytesOut += uint64(max(n, 0))
+	return n
 }
 
 // flush writes what goes before anything else, and reports whether all of it
@@ -210,7 +217,7 @@ func (c *conn) flush() bool {
 	if len(c.out) == 0 {
 		return true
 	}
-	n := c.sock.Write(c.out)
+	n := c.put(c.out)
 	if n < len(c.out) {
 		c.out = c.out[:copy(c.out, c.out[n:])]
 		return false
@@ -290,6 +297,9 @@ func (c *conn) end() {
 	}
 	if c.state == stateWaiting {
 		c.lane.unwait(c)
+	}
+	if c.joined {
+		c.lane.counters.Open--
 	}
 	c.lane.release(c.opening)
 	c.state = stateGone

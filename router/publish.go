@@ -135,7 +135,7 @@ func (l *lane) receive(c *conn) {
 	c.state = stateBody
 	l.wheel.set(c, messageTime)
 	if p.expect {
-		if n := c.sock.Write([]byte(websocket.Continue)); n < len(websocket.Continue) {
+		if n := c.put([]byte(websocket.Continue)); n < len(websocket.Continue) {
 			c.out = []byte(websocket.Continue[n:])
 		}
 	}

@@ -212,13 +212,14 @@ func (s *sink) Joined(m *hub.Member, first []byte) {
 	c := connOf(m)
 	b := websocket.AppendSwitching(s.scratch[:0], c.opening.key, c.opening.protocol)
 	b = append(b, first...)
-	if n := c.sock.Write(b); n < len(b) {
+	if n := c.put(b); n < len(b) {
 		c.out = bytes.Clone(b[n:])
 	}
 	s.scratch = b[:0]
 	c.state, c.opening, c.joined = stateOpen, nil, true
 	s.router.open.Add(1)
 	s.counters.Upgraded++
+	s.counters.Open++
 	// The first ping comes early for some, so that those who arrive together
 	// are not pinged together for ever.
 	every := s.router.cfg.PingEvery

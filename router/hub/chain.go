@@ -42,6 +42,7 @@ type chain struct {
 	sentAt      uint32
 	line        *segment // the last one that begins with a line, while it is kept
 	own         uint64   // of the conns whose messages are not sent yet: bit conn % 64
+	fresh       uint32   // messages not sent yet
 	lagging     int32    // readers with a cursor
 	batch       uint32   // bytes of the last fan-out: the size to begin with
 	idleSince   int64    // when the last reader left
@@ -80,6 +81,16 @@ func (s *segment) frameAt(pos uint32) (i int, start uint32) {
 		start = s.index[i-1].end
 	}
 	return i, start
+}
+
+// messages is how many messages end behind from and not behind to.
+func (s *segment) messages(from, to uint32) int {
+	i, _ := s.frameAt(from)
+	j, _ := s.frameAt(to)
+	if s.line && i == 0 && j > 0 {
+		i++ // that frame is none
+	}
+	return j - i
 }
 
 // after is the place behind the message with offset o, which is in s or the
@@ -150,6 +161,7 @@ func (h *Hub) message(c *chain, o proto.Offset, m *proto.Message) {
 	s.buf = append(s.buf, m.Payload...)
 	h.indexed(s, entry{m.Conn, uint32(len(s.buf))})
 	s.newest = h.now
+	c.fresh++
 	if m.Conn != 0 {
 		c.own |= 1 << (m.Conn % 64)
 	}

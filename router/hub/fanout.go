@@ -108,21 +108,28 @@ func (h *Hub) flushChain(c *chain) {
 	c.batch = uint32(min(len(piece), segmentMax))
 	one := s.next == nil
 	own := c.own // zero for most: then nobody has to look for its own messages
-	c.own = 0
+	fresh, whole := uint64(c.fresh), uint64(0)
+	c.own, c.fresh = 0, 0
 	for _, m := range c.readers {
 		switch {
 		case m.cursor != nil:
 		case one && (m.flags&flagNoEcho == 0 || own&(1<<(m.ID%64)) == 0):
 			h.stats.Writes++
-			if n := h.sink.Write(m, piece); n < len(piece) {
-				h.lag(m, c, s, pos+uint32(max(n, 0)))
+			n := h.sink.Write(m, piece)
+			if n >= len(piece) {
+				whole++
+				continue
 			}
+			to := pos + uint32(max(n, 0))
+			h.stats.Deliveries += uint64(s.messages(pos, to))
+			h.lag(m, c, s, to)
 		default:
 			if at, n := h.push(m, c, s, pos); at != nil {
 				h.lag(m, c, at, n)
 			}
 		}
 	}
+	h.stats.Deliveries += whole * fresh
 	h.trim(c)
 }
 
@@ -154,6 +161,7 @@ func (h *Hub) push(m *Member, c *chain, s *segment, pos uint32) (*segment, uint3
 		}
 		h.stats.Writes++
 		n := uint32(max(h.sink.Write(m, s.buf[pos:end]), 0))
+		h.stats.Deliveries += uint64(s.messages(pos, pos+n))
 		if pos += n; pos < end {
 			return s, pos
 		}

@@ -84,6 +84,7 @@ type Stats struct {
 	Delivered      uint64 `help:"Messages taken from owners."`
 	Duplicates     uint64 `help:"Messages from owners that were known already."`
 	Writes         uint64 `help:"Writes to members."`
+	Deliveries     uint64 `help:"Messages that members' sockets took whole."`
 	Gaps           uint64 `help:"Gap and reset lines put into tails."`
 	Repairs        uint64 `help:"Rooms attached again because messages were missing."`
 	Fetches        uint64 `help:"Requests for history sent to owners."`

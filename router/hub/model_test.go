@@ -781,6 +781,7 @@ func (w *world) run(cfg Config) {
 	w.calm()
 	w.checkLogs()
 	w.checkIdle()
+	w.checkDeliveries()
 	for _, c := range w.clients {
 		w.checkClient(c)
 	}
@@ -871,6 +872,29 @@ func (r *reader) frame() (op byte, payload []byte) {
 	}
 	payload, r.b = r.b[k:k+n], r.b[k+n:]
 	return op, payload
+}
+
+// checkDeliveries: what is counted is what sockets took whole, lines left out.
+func (w *world) checkDeliveries() {
+	took := 0
+	for _, c := range w.clients {
+		for b := c.stream; len(b) >= 2; {
+			n, k := int(b[1]), 2
+			if n == 126 && len(b) >= 4 {
+				n, k = int(binary.BigEndian.Uint16(b[2:])), 4
+			}
+			if len(b) < k+n {
+				break
+			}
+			if !c.opt.Numbered && !c.opt.Resume && !c.opt.All || b[0] != opText || b[k] != '!' {
+				took++
+			}
+			b = b[k+n:]
+		}
+	}
+	if n := w.h.Stats().Deliveries; n != uint64(took) {
+		w.fail("%d deliveries are counted, sockets took %d", n, took)
+	}
 }
 
 func (w *world) checkClient(c *client) {

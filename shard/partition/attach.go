@@ -70,7 +70,7 @@ func (l *Lane) attachRoom(rm *roomState, r *Peer, e proto.Epoch, after proto.Off
 	if c == nil {
 		c = l.addCursor(rm, r)
 		c.upto = math.MaxUint64
-		c.members = r.early[rm.name]
+		l.setMembers(c, r.early[rm.name])
 		delete(r.early, rm.name)
 	}
 	c.at, c.status = rm.resume(e, after)
@@ -174,13 +174,23 @@ func (l *Lane) members(p *part, r *Peer, body []byte) error {
 		}
 		if rm != nil {
 			if c := rm.cursorOf(r); c != nil {
-				c.members = count
+				l.setMembers(c, count)
 				continue
 			}
 		}
 		r.countEarly(name, count)
 	}
 	return x.Err()
+}
+
+// setMembers keeps the sums of members with a cursor's own.
+func (l *Lane) setMembers(c *cursor, n uint32) {
+	more := int(n) - int(c.members)
+	c.members = n
+	if r := c.peer; !r.down { // else it has gone with all of them
+		r.members += more
+		l.audience += more
+	}
 }
 
 func (r *Peer) countEarly(name []byte, count uint32) {
@@ -237,6 +247,7 @@ func (l *Lane) addCursor(rm *roomState, r *Peer) *cursor {
 // removeCursor takes a cursor away from its room and its peer.
 func (l *Lane) removeCursor(c *cursor) {
 	l.unready(c)
+	l.setMembers(c, 0)
 	r, rm := c.peer, c.room
 	if c.fetch {
 		r.fetches--

@@ -104,6 +104,10 @@ type Stats struct {
 	Learning      int    `metric:"gauge" help:"Partitions of which a copy is not whole yet."`
 	Missing       int    `metric:"gauge" help:"Partitions of which the Table says that a copy is here, and there is none."`
 	Rooms         int    `metric:"gauge" help:"Rooms with a log here, followed ones too."`
+	Owning        int    `metric:"gauge" help:"Rooms of owned partitions."`
+	Members       int    `metric:"gauge" help:"Members of the rooms of owned partitions, at all routers."`
+	LagEntries    int    `metric:"max" help:"Entries that the follower furthest behind an owner here has not stored."`
+	LagBytes      int64  `metric:"gauge" help:"Bytes of entries of owned partitions that not every follower has stored."`
 	HistoryBytes  int64  `metric:"gauge" help:"Memory of all logs of rooms."`
 	PendingBytes  int64  `metric:"gauge" help:"Bytes of entries that are not applied, or not stored by all copies."`
 	HeldBytes     int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
@@ -141,9 +145,15 @@ type Stats struct {
 func (l *Lane) Stats() Stats {
 	s := l.stats
 	s.Rooms, s.HistoryBytes, s.HeldBytes, s.Shed = len(l.rooms), l.store.Bytes(), l.heldAll, l.store.Shed()
+	s.Owning, s.Members = l.owning, l.audience
 	for i := range l.parts {
 		p := &l.parts[i]
-		s.PendingBytes += int64(p.log.size(p.log.first - 1))
+		if size := int64(p.log.size(p.log.first - 1)); size > 0 {
+			s.PendingBytes += size
+			entries, bytes := p.lag()
+			s.LagEntries = max(s.LagEntries, entries)
+			s.LagBytes += bytes
+		}
 		switch {
 		case p.owned:
 			s.Owned++
@@ -156,4 +166,19 @@ func (l *Lane) Stats() Stats {
 		}
 	}
 	return s
+}
+
+// lag is how many entries the follower furthest behind has not stored, and the
+// bytes of them; zero where nothing is owned.
+func (p *part) lag() (entries int, bytes int64) {
+	if !p.owned {
+		return 0, 0
+	}
+	stored := p.log.last()
+	for _, x := range p.lead.replicas {
+		if x.follower {
+			stored = min(stored, x.stored)
+		}
+	}
+	return int(p.log.last() - stored), int64(p.log.size(stored))
 }

@@ -172,12 +172,13 @@ type Lane struct {
 	now     time.Duration // lane time; never goes back
 	started bool
 
-	parts   []part // number p / Lanes is partition p
-	rooms   map[string]*roomState
-	owning  int     // rooms of owned partitions
-	wheel   wheel   // rooms of owned partitions by when time has something to do with them
-	heldAll int     // bytes of held frames
-	behind  []*part // that heard of a term above theirs; may hold some that know it by now
+	parts    []part // number p / Lanes is partition p
+	rooms    map[string]*roomState
+	owning   int     // rooms of owned partitions
+	audience int     // members of those rooms, at all routers with a link
+	wheel    wheel   // rooms of owned partitions by when time has something to do with them
+	heldAll  int     // bytes of held frames
+	behind   []*part // that heard of a term above theirs; may hold some that know it by now
 
 	shelves shelves
 	out, in proto.Entry // the one that is appended, the one that is read; reused

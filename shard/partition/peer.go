@@ -39,6 +39,7 @@ type Peer struct {
 	cursors     *cursor // all of them
 	first, last *cursor // those with something to send, in the order they are served
 	fetches     int     // how many of cursors are fetches
+	members     int     // of all cursors
 	answers     []answer
 	early       map[string]uint32 // member counts that overtook their Attach
 
@@ -152,6 +153,8 @@ func (l *Lane) Down(r *Peer) {
 		return
 	}
 	r.down = true
+	l.audience -= r.members
+	r.members = 0
 	l.dirty = slices.DeleteFunc(l.dirty, func(x *Peer) bool { return x == r })
 	r.first, r.last, r.answers, r.notes, r.noted, r.early = nil, nil, nil, nil, nil, nil
 	if r.shard != nil {
