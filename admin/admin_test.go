@@ -20,8 +20,6 @@ import (
 
 // source is a Source made of what a test wants to be told.
 type source struct {
-	Source // what no test asks for
-
 	rooms   map[string]RoomDocument
 	err     error // of Room, for all rooms, and of changes
 	reasons []string
@@ -30,8 +28,44 @@ type source struct {
 
 	forgotten ForgetDocument
 	recovered RecoverDocument
+	drained   DrainDocument
 	stuck     bool     // changes wait for the end of their ctx
 	changes   []string // that were asked for
+
+	nodes   NodesDocument
+	listed  RoomsDocument
+	planned PlanDocument
+	asked   []any // queries of rooms, plans and tails
+
+	watch func(ctx context.Context, tell func(Event) error) error // and tail; if nil, one EventOpen
+}
+
+func (s *source) Nodes(context.Context) NodesDocument { return s.nodes }
+
+func (s *source) Rooms(_ context.Context, q RoomsQuery) (RoomsDocument, error) {
+	s.asked = append(s.asked, q)
+	return s.listed, s.err
+}
+
+func (s *source) Plan(_ context.Context, q PlanQuery) (PlanDocument, error) {
+	s.asked = append(s.asked, q)
+	return s.planned, s.err
+}
+
+func (s *source) Drain(ctx context.Context, node string) (DrainDocument, error) {
+	return s.drained, s.change(ctx, "drain "+node)
+}
+
+func (s *source) Watch(ctx context.Context, onlyFeed bool, tell func(Event) error) error {
+	if s.watch != nil {
+		return s.watch(ctx, tell)
+	}
+	return tell(Event{EventOpen, map[string]bool{"only_feed": onlyFeed}})
+}
+
+func (s *source) Tail(ctx context.Context, q TailQuery, tell func(Event) error) error {
+	s.asked = append(s.asked, q)
+	return s.Watch(ctx, false, tell)
 }
 
 func (s *source) Ring(withTable bool) any {
@@ -173,6 +207,7 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/v1/rooms/a%0Ab", 400, "bad_room"},
 		{"GET", "/v1/rooms/%C2%85", 400, "bad_room"},
 		{"GET", "/v1/rooms/", 400, "bad_room"},
+		{"GET", "/v1/rooms/{room}", 404, "not_found"},
 		{"GET", "/v1/rooms/a/b", 404, "not_found"},
 		{"GET", "/v1/rooms/lobby/", 404, "not_found"},
 
@@ -189,7 +224,9 @@ func TestAnswers(t *testing.T) {
 		{"GET", "/debug/pprof/heap?seconds=NaN", 400, "bad_request"},
 		{"GET", "/debug/pprof/goroutine/deeper", 404, "not_found"},
 
-		{"GET", "/", 404, "not_found"},
+		{"GET", "/", 200, "<!doctype html>"},
+		{"GET", "/index.html", 404, "not_found"},
+		{"GET", "/%2f", 404, "not_found"},
 		{"GET", "/favicon.ico", 404, "not_found"},
 		{"GET", "/v1", 404, "not_found"},
 		{"GET", "/v1/ring/", 404, "not_found"},

@@ -39,6 +39,38 @@ func (s *Server) forgetNode(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// drainRequest is the body of /v1/drain.
+type drainRequest struct {
+	// Node is an id, or the name of a run; absent, it is the asked node. It is
+	// kept as it came: a null that a program sent by mistake drains nobody.
+	Node json.RawMessage `json:"node"`
+}
+
+func (s *Server) drainNode(w http.ResponseWriter, r *http.Request) error {
+	var q drainRequest
+	if err := read(r, &q); err != nil {
+		return err
+	}
+	node := ""
+	if q.Node != nil {
+		if json.Unmarshal(q.Node, &node) != nil {
+			return errObject
+		}
+		if err := CheckNode(node); err != nil {
+			return &Refusal{http.StatusBadRequest, "bad_node", err.Error()}
+		}
+	}
+	s.log.Warn("operator drains a node", zap.String("node", node), zap.String("from", r.RemoteAddr))
+	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
+	defer cancel()
+	d, err := s.config.Source.Drain(ctx, node)
+	if err != nil {
+		return late(err)
+	}
+	writeJSON(w, http.StatusAccepted, d)
+	return nil
+}
+
 func (s *Server) recoverCluster(w http.ResponseWriter, r *http.Request) error {
 	if err := read(r, &struct{}{}); err != nil {
 		return err

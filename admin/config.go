@@ -46,8 +46,10 @@ type Source interface {
 	Drain(ctx context.Context, node string) (DrainDocument, error)
 
 	// Watch tells the events of /v1/events until ctx ends or tell fails. tell
-	// blocks while the reader is slow. With onlyFeed there are no others than
-	// EventFeed and EventLost, and nobody is asked for figures.
+	// blocks while the reader is slow; what it was given may be used again when
+	// it returns. With onlyFeed there are no others than EventFeed and
+	// EventLost, and nobody is asked for figures. An error before the first
+	// event becomes the answer's status, a later one an EventError.
 	Watch(ctx context.Context, onlyFeed bool, tell func(Event) error) error
 
 	// Tail tells the events of /v1/tail likewise. The query has been checked. A

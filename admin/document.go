@@ -75,6 +75,9 @@ func (d RecoverDocument) filled() RecoverDocument {
 // need not be read.
 func writeRefusal(w http.ResponseWriter, f *Refusal) {
 	w.Header().Set("Connection", "close")
+	if f.Code == proto.Full.String() {
+		w.Header().Set("Retry-After", "1")
+	}
 	writeJSON(w, f.Status, f)
 }
 

@@ -27,6 +27,10 @@ const (
 	EventGap     = "gap"     // TailGap
 )
 
+// EventError is the last event of a stream that cannot go on. A Source does
+// not tell it, it returns an error.
+const EventError = "error" // ErrorEvent
+
 // RingEvent is the cluster as one node sees it. Nodes are named by their place
 // in Nodes; -1 is nobody.
 type RingEvent struct {
@@ -137,4 +141,35 @@ type TailMessage struct {
 type TailGap struct {
 	From proto.Offset `json:"from"` // the first one left out
 	To   proto.Offset `json:"to"`   // the last one left out
+}
+
+// ErrorEvent says why a stream ends, as a Refusal would.
+type ErrorEvent struct {
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// filled has empty lists where e has none.
+func (e RingEvent) filled() RingEvent {
+	if e.Voters == nil {
+		e.Voters = []proto.NodeID{}
+	}
+	if e.Nodes == nil {
+		e.Nodes = []RingNode{}
+	}
+	if e.Rows == nil {
+		e.Rows = [][4]int{}
+	}
+	if e.Moves == nil {
+		e.Moves = []RingMove{}
+	}
+	return e
+}
+
+// filled has an empty list where e has none.
+func (e FeedEvent) filled() FeedEvent {
+	if e.Some == nil {
+		e.Some = []proto.Partition{}
+	}
+	return e
 }

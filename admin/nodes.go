@@ -1,6 +1,11 @@
 package admin
 
-import "github.com/roomring/roomring/proto"
+import (
+	"context"
+	"net/http"
+
+	"github.com/roomring/roomring/proto"
+)
 
 // NodesDocument is the answer of /v1/nodes, and what an event stream says of
 // the nodes every second.
@@ -83,11 +88,17 @@ type DescriptorFigures struct {
 	Limit int `json:"limit"`
 }
 
-// filled has empty lists where d has none.
+func (s *Server) nodes(w http.ResponseWriter, r *http.Request) error {
+	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
+	defer cancel()
+	writeJSON(w, http.StatusOK, s.config.Source.Nodes(ctx).filled())
+	return nil
+}
+
+// filled has empty lists where d has none. d itself stays as it is: who made it
+// may tell it to others at the same time.
 func (d NodesDocument) filled() NodesDocument {
-	if d.Nodes == nil {
-		d.Nodes = []NodeFigures{}
-	}
+	d.Nodes = append(make([]NodeFigures, 0, len(d.Nodes)), d.Nodes...)
 	for i := range d.Nodes {
 		if d.Nodes[i].Reasons == nil {
 			d.Nodes[i].Reasons = []string{}

@@ -1,6 +1,12 @@
 package admin
 
-import "github.com/roomring/roomring/proto"
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/roomring/roomring/proto"
+)
 
 // MaxAdd bounds the shards that /v1/ring/plan adds.
 const MaxAdd = 64
@@ -50,4 +56,59 @@ type PlannedMove struct {
 // DrainDocument is the answer of /v1/drain.
 type DrainDocument struct {
 	Node proto.NodeName `json:"node"` // the run that drains now
+}
+
+// plan makes one plan at a time: each costs a second of processor time in a
+// large cluster, and the node has other work.
+func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
+	v, err := query(r)
+	if err != nil {
+		return err
+	}
+	q, err := planQuery(v)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
+	defer cancel()
+	select {
+	case s.planner <- struct{}{}:
+		defer func() { <-s.planner }()
+	case <-ctx.Done():
+		return errPlanner
+	}
+	d, err := s.config.Source.Plan(ctx, q)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, d.filled())
+	return nil
+}
+
+var errPlanner = &Refusal{http.StatusServiceUnavailable, proto.Full.String(), "other plans are being made: ask again"}
+
+func planQuery(v url.Values) (q PlanQuery, err error) {
+	if v.Has("add") == v.Has("remove") {
+		return q, badQuery("want either add or remove")
+	}
+	if v.Has("add") {
+		q.Add, err = count(v, "add", 0, MaxAdd)
+		return q, err
+	}
+	q.Remove = v.Get("remove")
+	if err := proto.CheckNodeID(q.Remove); err != nil {
+		return q, &Refusal{http.StatusBadRequest, "bad_node", "remove: " + err.Error()}
+	}
+	return q, nil
+}
+
+// filled has empty lists where d has none.
+func (d PlanDocument) filled() PlanDocument {
+	if d.Shards == nil {
+		d.Shards = []PlannedShard{}
+	}
+	if d.Moves == nil {
+		d.Moves = []PlannedMove{}
+	}
+	return d
 }

@@ -1,6 +1,12 @@
 package admin
 
-import "github.com/roomring/roomring/proto"
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/roomring/roomring/proto"
+)
 
 // Orders of /v1/rooms.
 const (
@@ -48,6 +54,62 @@ type RoomFigures struct {
 	// MessagesPerSecond is over the last second or more in which somebody asked
 	// for it (SortMessages); 0 in other orders while nobody does.
 	MessagesPerSecond float64 `json:"messages_per_second"`
+}
+
+func (s *Server) rooms(w http.ResponseWriter, r *http.Request) error {
+	v, err := query(r)
+	if err != nil {
+		return err
+	}
+	q, err := roomsQuery(v)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
+	defer cancel()
+	d, err := s.config.Source.Rooms(ctx, q)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusOK, d.filled())
+	return nil
+}
+
+func roomsQuery(v url.Values) (q RoomsQuery, err error) {
+	q = RoomsQuery{Prefix: v.Get("prefix"), After: v.Get("after"), Sort: SortName}
+	if err := checkStart("prefix", q.Prefix); err != nil {
+		return q, err
+	}
+	if err := checkStart("after", q.After); err != nil {
+		return q, err
+	}
+	if q.Limit, err = count(v, "limit", DefaultRooms, MaxRooms); err != nil {
+		return q, err
+	}
+	if v.Has("sort") {
+		q.Sort = v.Get("sort")
+	}
+	switch q.Sort {
+	case SortName:
+		return q, nil
+	case SortMessages, SortMembers:
+		if q.After != "" {
+			return q, badQuery("after: only sort=name has pages")
+		}
+		return q, nil
+	}
+	return q, badQuery("sort: want name, members or messages")
+}
+
+// checkStart refuses what no room's name could begin with; "" is any name.
+func checkStart(param, s string) error {
+	if s == "" {
+		return nil
+	}
+	if err := proto.CheckRoom(s); err != nil {
+		return &Refusal{http.StatusBadRequest, "bad_room", param + ": " + err.Error()}
+	}
+	return nil
 }
 
 // filled has empty lists where d has none.

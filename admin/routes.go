@@ -10,12 +10,15 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/roomring/roomring/admin/inspector"
 	"github.com/roomring/roomring/proto"
 )
 
-// route is one path, or all paths below a prefix.
+// route is one path, or all paths one segment below it.
 type route struct {
 	methods []string // as Allow tells them
+	params  []string // of the query
+	loose   bool     // parameters that are not in params are passed over, not refused
 	open    bool     // no token is asked for
 	full    bool     // the read token is not enough
 	serve   func(w http.ResponseWriter, r *http.Request) error
@@ -30,31 +33,54 @@ var writing = []string{http.MethodPost}
 // roomPrefix is followed by a percent-encoded room name.
 const roomPrefix = "/v1/rooms/"
 
-// table is the routes by their path; one that ends in a slash also stands for
-// the paths one segment below it.
+// table is the routes by their path; one that ends in a name in braces stands
+// for any segment there.
 func (s *Server) table() map[string]*route {
-	return map[string]*route{
-		"/v1/ring":                {methods: reading, serve: s.ring},
-		"/v1/room":                {methods: reading, serve: s.roomByQuery},
-		roomPrefix:                {methods: reading, serve: s.roomByPath},
-		"/v1/forget":              {methods: writing, full: true, serve: s.forgetNode},
-		"/v1/recover":             {methods: writing, full: true, serve: s.recoverCluster},
-		"/metrics":                {methods: reading, serve: s.metrics()},
-		"/healthz":                {methods: reading, open: true, serve: s.health},
-		"/readyz":                 {methods: reading, open: true, serve: s.ready},
-		profilePrefix:             {methods: reading, full: true, serve: profileIndex},
-		profilePrefix + "profile": {methods: reading, full: true, serve: profileCPU},
-		profilePrefix + "trace":   {methods: reading, full: true, serve: profileTrace},
+	routes := map[string]*route{
+		"/v1/ring":                  {methods: reading, params: []string{"table"}, loose: true, serve: s.ring},
+		"/v1/nodes":                 {methods: reading, serve: s.nodes},
+		"/v1/rooms":                 {methods: reading, params: []string{"prefix", "after", "limit", "sort"}, serve: s.rooms},
+		"/v1/room":                  {methods: reading, params: []string{"room"}, loose: true, serve: s.roomByQuery},
+		roomPrefix + "{room}":       {methods: reading, loose: true, serve: s.roomByPath},
+		"/v1/ring/plan":             {methods: reading, params: []string{"add", "remove"}, serve: s.plan},
+		"/v1/events":                {methods: reading, params: []string{"only"}, serve: s.events},
+		"/v1/tail":                  {methods: reading, params: []string{"room", "payload"}, serve: s.tail},
+		"/v1/drain":                 {methods: writing, full: true, serve: s.drainNode},
+		"/v1/forget":                {methods: writing, loose: true, full: true, serve: s.forgetNode},
+		"/v1/recover":               {methods: writing, loose: true, full: true, serve: s.recoverCluster},
+		"/metrics":                  {methods: reading, loose: true, serve: s.metrics()},
+		"/healthz":                  {methods: reading, loose: true, open: true, serve: s.health},
+		"/readyz":                   {methods: reading, loose: true, open: true, serve: s.ready},
+		profilePrefix:               {methods: reading, loose: true, full: true, serve: profileIndex},
+		profilePrefix + "{profile}": {methods: reading, params: []string{"seconds", "debug", "gc"}, loose: true, full: true, serve: profileIndex},
+		profilePrefix + "profile":   {methods: reading, params: []string{"seconds"}, loose: true, full: true, serve: profileCPU},
+		profilePrefix + "trace":     {methods: reading, params: []string{"seconds"}, loose: true, full: true, serve: profileTrace},
 	}
+	for _, f := range inspector.Files() {
+		routes[f.Path] = &route{methods: reading, loose: true, open: true, serve: page(f)}
+	}
+	return routes
 }
 
-// find is the route of an escaped path, nil when there is none.
+// below is the routes that stand for any segment, by what comes before it.
+func below(routes map[string]*route) map[string]*route {
+	prefixes := map[string]*route{}
+	for path, r := range routes {
+		if i := strings.IndexByte(path, '{'); i >= 0 {
+			prefixes[path[:i]] = r
+		}
+	}
+	return prefixes
+}
+
+// find is the route of an escaped path, nil when there is none. Such a path has
+// no braces.
 func (s *Server) find(path string) *route {
 	if r := s.routes[path]; r != nil {
 		return r
 	}
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
-		return s.routes[path[:i+1]]
+		return s.below[path[:i+1]]
 	}
 	return nil
 }
@@ -64,20 +90,41 @@ var (
 	errMethod   = &Refusal{http.StatusMethodNotAllowed, "method_not_allowed", "the path does not take this method"}
 	errBody     = &Refusal{http.StatusRequestEntityTooLarge, "body_too_large", "the request's body is too large"}
 	errInternal = &Refusal{http.StatusInternalServerError, "internal", "the node could not answer; its log has more"}
+	errSlow     = &Refusal{http.StatusServiceUnavailable, proto.Unavailable.String(), "no answer in time"}
 )
 
 // serve is every request's way: headers, guards, route, answer.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	defer s.contain(w, r)
+	a := &answer{ResponseWriter: w}
+	defer s.contain(a, r)
 	secure(w.Header())
 	route, f := s.admit(w, r)
 	if f == nil {
-		f = s.explain(r, route.serve(w, r))
+		f = s.explain(r, route.serve(a, r))
 	}
 	if f != nil {
-		writeRefusal(w, f)
+		writeRefusal(a, f)
 	}
 }
+
+// answer notes that it has begun: from then on it cannot become another one.
+type answer struct {
+	http.ResponseWriter
+	begun bool
+}
+
+func (a *answer) WriteHeader(status int) {
+	a.begun = true
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begun = true
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // secure sets what keeps an answer from being kept, sniffed, framed or read by
 // another site.
@@ -114,6 +161,9 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *Refusal
 	case r.ContentLength > MaxBody:
 		return nil, errBody
 	}
+	if f := route.understands(r); f != nil {
+		return nil, f
+	}
 	r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	return route, nil
 }
@@ -134,7 +184,7 @@ func (s *Server) explain(r *http.Request, err error) *Refusal {
 	case errors.As(err, &p) && codeStatus[p.Code] != 0:
 		return &Refusal{codeStatus[p.Code], p.Code.String(), codeMessage[p.Code]}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return &Refusal{http.StatusServiceUnavailable, proto.Unavailable.String(), codeMessage[proto.Unavailable]}
+		return errSlow
 	}
 	s.log.Warn("admin request failed", zap.String("path", r.URL.Path), zap.Error(err))
 	return errInternal
@@ -152,12 +202,13 @@ var codeStatus = map[proto.Code]int{
 var codeMessage = map[proto.Code]string{
 	proto.BadRoom:     "the room's name is not allowed",
 	proto.NotFound:    "no such room",
-	proto.Full:        "the owner of the room has too much to do",
-	proto.Unavailable: "the owner of the room did not answer in time",
+	proto.Full:        "the node that knows has too much to do",
+	proto.Unavailable: "the node that knows did not answer in time",
 }
 
-// contain answers 500 for a panic, unless the answer has begun. The node lives.
-func (s *Server) contain(w http.ResponseWriter, r *http.Request) {
+// contain answers 500 for a panic. An answer that has begun is cut off, so that
+// nobody takes it for a whole one. The node lives.
+func (s *Server) contain(a *answer, r *http.Request) {
 	p := recover()
 	if p == nil {
 		return
@@ -166,7 +217,10 @@ func (s *Server) contain(w http.ResponseWriter, r *http.Request) {
 		panic(p)
 	}
 	s.log.Error("admin request panicked", zap.String("path", r.URL.Path), zap.Any("panic", p), zap.Stack("stack"))
-	writeRefusal(w, errInternal)
+	if a.begun {
+		panic(http.ErrAbortHandler)
+	}
+	writeRefusal(a, errInternal)
 }
 
 func (s *Server) ring(w http.ResponseWriter, r *http.Request) error {
@@ -238,13 +292,4 @@ func healthStatus(ok bool) int {
 		return http.StatusOK
 	}
 	return http.StatusServiceUnavailable
-}
-
-// query is the request's form-decoded query; unknown parameters are ignored.
-func query(r *http.Request) (url.Values, error) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		return nil, &Refusal{http.StatusBadRequest, "bad_request", "the query is not form-encoded"}
-	}
-	return q, nil
 }

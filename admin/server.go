@@ -30,7 +30,8 @@ const (
 	// ReadTimeout is how long a whole request may take.
 	ReadTimeout = 10 * time.Second
 	// WriteTimeout is how long an answer may take, from the end of the
-	// request's head; profiles have their own duration on top.
+	// request's head; profiles have their own duration on top, and a stream has
+	// it for each piece that it sends.
 	WriteTimeout = 15 * time.Second
 	// IdleTimeout is how long a conn may wait between requests.
 	IdleTimeout = 30 * time.Second
@@ -39,6 +40,14 @@ const (
 
 	// ChangeTimeout is how long a change may take.
 	ChangeTimeout = 10 * time.Second
+
+	// MaxStreams is how many streams of events are open at once; a further one
+	// gets 503. It is far below MaxConns: streams do not keep others out.
+	MaxStreams = 16
+	// StreamHeartbeat is after how long without an event a stream sends a
+	// comment, so that a reader that is gone is noticed. A reader that takes
+	// nothing for WriteTimeout is closed.
+	StreamHeartbeat = 10 * time.Second
 
 	// stopTimeout is how long answers under way may take once Run shall end.
 	stopTimeout = 500 * time.Millisecond
@@ -49,9 +58,13 @@ type Server struct {
 	// Set by New, then only read.
 	config  Config
 	guard   guard
-	routes  map[string]*route
+	routes  map[string]*route // by whole path
+	below   map[string]*route // by what comes before the last segment
 	handler http.Handler
 	log     *zap.Logger
+
+	streams chan struct{} // one token per open stream
+	planner chan struct{} // its token is with the plan that is made now
 }
 
 // New checks the config and builds the routes. It starts nothing.
@@ -68,11 +81,12 @@ func New(c Config) (*Server, error) {
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{config: c, guard: newGuard(&c), log: c.Logger}
+	s := &Server{config: c, guard: newGuard(&c), log: c.Logger, streams: make(chan struct{}, MaxStreams), planner: make(chan struct{}, 1)}
 	if err := s.register(); err != nil {
 		return nil, err
 	}
 	s.routes = s.table()
+	s.below = below(s.routes)
 	s.handler = http.HandlerFunc(s.serve)
 	return s, nil
 }
