@@ -1,11 +1,21 @@
 // Package inspector is the page at / of every node's admin port: static files
-// that ask nothing of anybody but the port they come from.
+// that ask nothing of anybody but the port they come from. There is no build
+// step: what is embedded is what was written.
+//
+// Read index.html (the page's parts and its words), inspector.js (who listens
+// to what), stream.js (server-sent events by fetch), state.js and ring.js (the
+// cluster as a value, and as a picture; the page of roomring dev draws with
+// them too), then what each tab does: nodes.js, rooms.js, plan.js, feed.js.
 package inspector
 
-import _ "embed"
+import (
+	"embed"
+	"path"
+	"strings"
+)
 
-//go:embed index.html
-var index []byte
+//go:embed *.html *.css *.js
+var tree embed.FS
 
 // Policy is the Content-Security-Policy of all files: the page's own scripts,
 // styles and questions, nothing else, and nothing inline.
@@ -19,8 +29,34 @@ type File struct {
 	Body []byte // not to be changed
 }
 
+// types are the kinds of file there are, by the end of their names.
+var types = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+}
+
+// files is read once: embedded files cannot fail to be read, and every
+// request shares their bytes.
+var files = load()
+
 // Files returns the page. They are no secret: what it shows is asked for with
 // a token, where one is needed.
-func Files() []File {
-	return []File{{"/", "text/html; charset=utf-8", index}}
+func Files() []File { return append([]File(nil), files...) }
+
+func load() []File {
+	entries, err := tree.ReadDir(".")
+	if err != nil {
+		panic(err) // the pattern above found files
+	}
+	var list []File
+	for _, e := range entries {
+		body, err := tree.ReadFile(e.Name())
+		if err != nil {
+			panic(err)
+		}
+		at := "/" + strings.TrimSuffix(e.Name(), "index.html")
+		list = append(list, File{at, types[path.Ext(e.Name())], body})
+	}
+	return list
 }
