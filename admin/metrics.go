@@ -3,17 +3,15 @@ package admin
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
-	"reflect"
+	"regexp"
 	"strings"
-	"sync/atomic"
-	"time"
-	"unicode"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/roomring/roomring/internal/latency"
 )
 
 // Sample is one value of one metric at the moment of a scrape.
@@ -23,6 +21,9 @@ type Sample struct {
 	Gauge  bool   // it may go down; else it is a counter
 	Labels prometheus.Labels
 	Value  float64
+
+	// Histogram, if it is set, stands for Gauge and Value.
+	Histogram *latency.Histogram
 }
 
 // NewCollector renders what read returns. read is called once per scrape, from
@@ -51,99 +52,31 @@ func (s *Sample) metric() prometheus.Metric {
 	}
 	desc := prometheus.NewDesc(s.Name, s.Help, nil, s.Labels)
 	m, err := prometheus.NewConstMetric(desc, kind, s.Value)
+	if s.Histogram != nil {
+		m, err = histogram(desc, s.Histogram)
+	}
 	if err != nil {
 		return prometheus.NewInvalidMetric(desc, err)
 	}
 	return m
 }
 
-// AppendStats appends a sample per exported numeric field of a package's Stats
-// struct, summed over its parts (its lanes): field FramesSent of package link
-// is roomring_link_frames_sent_total, a time.Duration ends in _seconds_total.
-// The tag metric:"gauge" makes a field a gauge, whose name has no _total;
-// metric:"-" leaves it out; help:"…" is its help text.
-//
-// Fields are plain numbers or atomic.Int64, atomic.Uint64, atomic.Int32,
-// atomic.Uint32. Parts with atomics may be the live ones; parts with plain
-// numbers must be copies that nobody writes. Fields of other types are no
-// metrics.
-func AppendStats[S any](samples []Sample, pkg string, parts ...*S) []Sample {
-	t := reflect.TypeFor[S]()
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if !f.IsExported() || f.Tag.Get("metric") == "-" {
-			continue
-		}
-		sum, seconds, ok := 0.0, false, true
-		for _, p := range parts {
-			var v float64
-			if v, seconds, ok = number(reflect.ValueOf(p).Elem().Field(i)); !ok {
-				break
-			}
-			sum += v
-		}
-		if !ok || len(parts) == 0 {
-			continue
-		}
-		gauge := f.Tag.Get("metric") == "gauge"
-		samples = append(samples, Sample{Name: metricName(pkg, f.Name, seconds, gauge), Help: f.Tag.Get("help"), Gauge: gauge, Value: sum})
+// histogram renders buckets as Prometheus wants them: each counts all that is no
+// longer than its bound.
+func histogram(desc *prometheus.Desc, h *latency.Histogram) (prometheus.Metric, error) {
+	buckets := make(map[float64]uint64, len(latency.Bounds))
+	upTo := uint64(0)
+	for i, bound := range latency.Bounds {
+		upTo += h.Counts[i]
+		buckets[bound.Seconds()] = upTo
 	}
-	return samples
-}
-
-// number reads a field that may be written meanwhile if it is atomic.
-func number(v reflect.Value) (n float64, seconds, ok bool) {
-	switch x := v.Addr().Interface().(type) {
-	case *atomic.Int64:
-		return float64(x.Load()), false, true
-	case *atomic.Uint64:
-		return float64(x.Load()), false, true
-	case *atomic.Int32:
-		return float64(x.Load()), false, true
-	case *atomic.Uint32:
-		return float64(x.Load()), false, true
-	case *time.Duration:
-		return x.Seconds(), true, true
-	}
-	switch {
-	case v.CanInt():
-		return float64(v.Int()), false, true
-	case v.CanUint():
-		return float64(v.Uint()), false, true
-	case v.CanFloat():
-		return v.Float(), false, true
-	}
-	return math.NaN(), false, false
-}
-
-func metricName(pkg, field string, seconds, gauge bool) string {
-	name := "roomring_" + pkg + "_" + snake(field)
-	if seconds {
-		name += "_seconds"
-	}
-	if !gauge {
-		name += "_total"
-	}
-	return name
-}
-
-// snake writes FramesSent as frames_sent and HTTPErrors as http_errors.
-func snake(s string) string {
-	var b strings.Builder
-	rs := []rune(s)
-	for i, r := range rs {
-		if i > 0 && unicode.IsUpper(r) && (unicode.IsLower(rs[i-1]) || unicode.IsDigit(rs[i-1]) || i+1 < len(rs) && unicode.IsLower(rs[i+1])) {
-			b.WriteByte('_')
-		}
-		b.WriteRune(unicode.ToLower(r))
-	}
-	return b.String()
+	return prometheus.NewConstHistogram(desc, h.Total(), h.Sum.Seconds(), buckets)
 }
 
 // register adds what every node shows to the registry.
 func (s *Server) register() error {
 	all := []prometheus.Collector{
-		collectors.NewGoCollector(),
+		newRuntime(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	}
 	if settled := s.config.Settled; settled != nil {
@@ -157,6 +90,46 @@ func (s *Server) register() error {
 		}
 	}
 	return nil
+}
+
+// runtime is what the Go runtime tells of itself, without summaries: quantiles
+// of one process cannot be put together with those of another. Pauses of the
+// collector are a histogram instead of go_gc_duration_seconds. What needs the
+// world to stop (runtime.MemStats) is left out too; the same is told by
+// runtime/metrics.
+type runtime struct{ prometheus.Collector }
+
+func newRuntime() runtime {
+	return runtime{collectors.NewGoCollector(
+		collectors.WithGoCollectorMemStatsMetricsDisabled(),
+		collectors.WithGoCollectorRuntimeMetrics(collectors.GoRuntimeMetricsRule{Matcher: runtimeMetrics}),
+	)}
+}
+
+var runtimeMetrics = regexp.MustCompile(`^/(sched/latencies|sched/pauses/total/gc|gc/heap/live|gc/heap/goal|memory/classes/(total|heap/objects|heap/unused|heap/released|heap/stacks)|cpu/classes/gc/total|cgo/go-to-c-calls):`)
+
+// Describe tells of all but the summary.
+func (r runtime) Describe(ch chan<- *prometheus.Desc) {
+	without(ch, r.Collector.Describe, func(d *prometheus.Desc) *prometheus.Desc { return d })
+}
+
+// Collect tells all but the summary.
+func (r runtime) Collect(ch chan<- prometheus.Metric) {
+	without(ch, r.Collector.Collect, prometheus.Metric.Desc)
+}
+
+// without passes on what tell says, but for go_gc_duration_seconds.
+func without[T any](to chan<- T, tell func(chan<- T), desc func(T) *prometheus.Desc) {
+	all := make(chan T)
+	go func() {
+		defer close(all)
+		tell(all)
+	}()
+	for x := range all {
+		if !strings.Contains(desc(x).String(), `"go_gc_duration_seconds"`) {
+			to <- x
+		}
+	}
 }
 
 func settledSamples(settled bool, singleCopy int) []Sample {

@@ -11,6 +11,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+
+	"github.com/roomring/roomring/internal/latency"
 )
 
 // scrape asks /metrics and parses the answer as Prometheus would.
@@ -99,14 +101,23 @@ type testStats struct {
 	PerRoom      map[string]int
 	private      int
 	Accepts2Many uint32
+	BytesSent    uint64            `name:"sent_bytes" help:"Bytes sent."`
+	Pause        latency.Histogram `help:"How long."`
+	Refused      [3]uint64         `label:"reason" labels:"full,-,slow" help:"Refused."`
+	Plain        [2]uint64
 }
 
 func TestAppendStats(t *testing.T) {
-	a := &testStats{FramesSent: 40, Members: 3, Stalled: 1500 * time.Millisecond, P99: 0.25, Accepts2Many: 1, private: 1}
+	a := &testStats{FramesSent: 40, Members: 3, Stalled: 1500 * time.Millisecond, P99: 0.25, Accepts2Many: 1, private: 1, BytesSent: 6, Refused: [3]uint64{1, 2, 3}}
 	a.HTTPErrors.Store(5)
 	a.Conns.Store(-1)
 	b := &testStats{FramesSent: 2, Members: -1, Stalled: time.Second}
 	b.HTTPErrors.Store(6)
+	b.Refused[2] = 7
+	a.Pause.Count(time.Millisecond)
+	b.Pause.Count(time.Hour)
+	both := a.Pause
+	both.Add(&b.Pause)
 	want := []Sample{
 		{Name: "before"},
 		{Name: "roomring_link_frames_sent_total", Help: "Frames sent.", Value: 42},
@@ -116,6 +127,10 @@ func TestAppendStats(t *testing.T) {
 		{Name: "roomring_link_conns", Gauge: true, Value: -1},
 		{Name: "roomring_link_p99", Gauge: true, Value: 0.25},
 		{Name: "roomring_link_accepts2_many_total", Value: 1},
+		{Name: "roomring_link_sent_bytes_total", Help: "Bytes sent.", Value: 6},
+		{Name: "roomring_link_pause_seconds", Help: "How long.", Histogram: &both},
+		{Name: "roomring_link_refused_total", Help: "Refused.", Value: 1, Labels: prometheus.Labels{"reason": "full"}},
+		{Name: "roomring_link_refused_total", Help: "Refused.", Value: 10, Labels: prometheus.Labels{"reason": "slow"}},
 	}
 	if d := cmp.Diff(want, AppendStats([]Sample{{Name: "before"}}, "link", a, b)); d != "" {
 		t.Error(d)
@@ -123,6 +138,59 @@ func TestAppendStats(t *testing.T) {
 	if have := AppendStats[testStats](nil, "link"); len(have) != 0 {
 		t.Errorf("of no parts: %v", have)
 	}
+}
+
+func TestHistogram(t *testing.T) {
+	stats := new(struct{ Pause latency.Histogram })
+	for _, d := range []time.Duration{time.Microsecond, 100 * time.Microsecond, time.Second, time.Hour} {
+		stats.Pause.Count(d)
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(NewCollector(func() []Sample { return AppendStats(nil, "shard", stats) }))
+	f := scrape(t, Config{Registry: reg})["roomring_shard_pause_seconds"]
+	if f.GetType() != dto.MetricType_HISTOGRAM {
+		t.Fatalf("%v", f)
+	}
+	h := f.GetMetric()[0].GetHistogram()
+	if h.GetSampleCount() != 4 || h.GetSampleSum() < 3601 || h.GetSampleSum() > 3601.01 || len(h.GetBucket()) != len(latency.Bounds)+1 {
+		t.Errorf("%v", h)
+	}
+	for i, b := range h.GetBucket()[:len(latency.Bounds)] {
+		want := uint64(2)
+		if latency.Bounds[i] >= time.Second {
+			want = 3
+		}
+		if b.GetUpperBound() != latency.Bounds[i].Seconds() || b.GetCumulativeCount() != want {
+			t.Errorf("bucket %v, want %d up to %v", b, want, latency.Bounds[i])
+		}
+	}
+}
+
+// TestNoSummaries: what every node shows beside our own metrics can be summed
+// over nodes.
+func TestNoSummaries(t *testing.T) {
+	families := scrape(t, Config{})
+	for name, f := range families {
+		if f.GetType() == dto.MetricType_SUMMARY {
+			t.Errorf("%s is a summary", name)
+		}
+	}
+	for _, name := range []string{"go_goroutines", "go_sched_pauses_total_gc_seconds", "go_memory_classes_heap_objects_bytes", "go_gc_heap_live_bytes"} {
+		if families[name] == nil {
+			t.Errorf("%s is missing", name)
+		}
+	}
+}
+
+func TestLabelsMustFit(t *testing.T) {
+	defer func() {
+		if recover() == nil {
+			t.Error("two labels for three elements")
+		}
+	}()
+	AppendStats(nil, "link", new(struct {
+		Refused [3]uint64 `label:"reason" labels:"a,b"`
+	}))
 }
 
 // TestScrapesAtOnce: atomics are read while their owner counts.
