@@ -70,9 +70,11 @@ type flow struct {
 // tally counts what happened since the owner last took it.
 type tally struct {
 	framesIn, framesOut, bytesIn, bytesOut, stalls uint64
+
+	granted, used, returned uint64 // bytes of data frames: allowed by the peer, encoded, allowed to the peer
 }
 
-func newFlow() flow { return flow{granted: Window} }
+func newFlow() flow { return flow{granted: Window, n: tally{granted: Window}} }
 
 // space is how many bytes of data frames may be encoded now.
 func (f *flow) space() int {
@@ -88,6 +90,7 @@ func (f *flow) space() int {
 func (f *flow) putData(fill func(b []byte) []byte) {
 	added := f.data.put(fill)
 	f.encoded += uint64(len(added))
+	f.n.used += uint64(len(added))
 	f.n.framesOut += countFrames(added, true)
 }
 
@@ -229,6 +232,7 @@ func (f *flow) credit(body []byte) error {
 		return ErrCreditReturned
 	}
 	f.granted += more
+	f.n.granted += more
 	f.stalled = false
 	return nil
 }
@@ -240,6 +244,7 @@ func (f *flow) repay() {
 		return
 	}
 	f.returned = f.received
+	f.n.returned += owed
 	f.putControl(func(b []byte) []byte { return proto.AppendCredit(b, owed) })
 }
 

@@ -139,6 +139,10 @@ func TestCredit(t *testing.T) {
 			if e.space() < HighWater {
 				t.Fatalf("space %d after everything was returned", e.space())
 			}
+			// What is shown of credit is what the two sides did with it.
+			if e.n.used > e.n.granted || e.n.granted != Window+o.n.returned || e.n.granted-e.n.used != Window-(o.received-o.returned) {
+				t.Fatalf("granted %d, used %d, returned by the other side %d", e.n.granted, e.n.used, o.n.returned)
+			}
 		}
 	})
 }

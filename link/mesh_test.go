@@ -264,12 +264,12 @@ func TestLanes(t *testing.T) {
 func TestIdleHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, r, s := pair(t, 1, 1)
-		before := r.mesh.Stats().FramesOut
+		before := r.mesh.Stats().FramesSent
 		time.Sleep(10 * time.Minute) // fake time
 		if d := append(r.downs(), s.downs()...); len(d) > 0 {
 			t.Errorf("links ended: %v", d)
 		}
-		frames := r.mesh.Stats().FramesOut - before
+		frames := r.mesh.Stats().FramesSent - before
 		// Each side pings twice a second at most, and answers the other's pings.
 		if least, most := uint64(10*60), uint64(10*60*4); frames < least || frames > most {
 			t.Errorf("%d frames in ten idle minutes, want %d to %d", frames, least, most)
@@ -291,7 +291,7 @@ func TestBreak(t *testing.T) {
 		if took > 50*time.Millisecond {
 			t.Errorf("took %s", took)
 		}
-		if st := r.mesh.Stats(); st.Reconnects != 4 || st.Ups != 8 || st.Downs != 4 || st.Links != 4 {
+		if st := r.mesh.Stats(); st.Reconnects != 4 || st.Ups != 8 || st.Downs != 4 || st.Open != 4 {
 			t.Errorf("stats %+v", st)
 		}
 	})
@@ -674,7 +674,7 @@ func TestFlood(t *testing.T) {
 		flood(r, s)
 		flood(s, r)
 		await(t, time.Minute, "all there", func() bool {
-			return r.mesh.Stats().BytesIn > frames*50_000 && s.mesh.Stats().BytesIn > frames*50_000
+			return r.mesh.Stats().ReceivedBytes > frames*50_000 && s.mesh.Stats().ReceivedBytes > frames*50_000
 		})
 		r.end()
 		s.end()

@@ -57,7 +57,7 @@ func TestProbe(t *testing.T) {
 					t.Errorf("took %s", took)
 				}
 				synctest.Wait()
-				if st := s.mesh.Stats(); st.Links != 0 || st.Hellos != 0 || r.mesh.Stats().Probes != 1 {
+				if st := s.mesh.Stats(); st.Open != 0 || st.Hellos != 0 || r.mesh.Stats().Probes != 1 {
 					t.Errorf("stats %+v", st)
 				}
 			})

@@ -175,7 +175,7 @@ func TestStream(t *testing.T) {
 						t.Fatalf("read %q, %v", b, err)
 					}
 				}
-				if a, b := x.mesh.Stats(), y.mesh.Stats(); a.Streams != 1 || b.Streams != 1 || b.Hellos != 0 || a.Links+b.Links != 0 {
+				if a, b := x.mesh.Stats(), y.mesh.Stats(); a.Streams != 1 || b.Streams != 1 || b.Hellos != 0 || a.Open+b.Open != 0 {
 					t.Errorf("stats %+v and %+v", a, b)
 				}
 				near.Close()

@@ -35,7 +35,7 @@ func by(said *observer.ObservedLogs, id string) *observer.ObservedLogs {
 func (w *world) links(id string) string {
 	w.t.Helper()
 	_, page := w.ask(id, "GET", "/metrics", "")
-	m := regexp.MustCompile(`(?m)^roomring_link_links (\S+)$`).FindSubmatch(page)
+	m := regexp.MustCompile(`(?m)^roomring_link_open (\S+)$`).FindSubmatch(page)
 	if m == nil {
 		w.t.Fatalf("%s does not say how many links it has", id)
 	}

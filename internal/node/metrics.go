@@ -4,10 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/roomring/roomring/admin"
-	"github.com/roomring/roomring/link"
 )
 
 // scrapeTime bounds how long a scrape waits for the lanes' counters.
@@ -24,9 +21,5 @@ func (n *Node) samples() []admin.Sample {
 	}
 	links := n.mesh.Stats()
 	samples = admin.AppendStats(samples, "link", &links)
-	for reason, count := range links.Refused {
-		samples = append(samples, admin.Sample{Name: "roomring_link_refused_total", Help: "Hellos that failed, on either side.",
-			Labels: prometheus.Labels{"reason": link.Reason(reason).String()}, Value: float64(count)})
-	}
 	return admin.AppendStats(samples, "cluster", n.cluster.Stats())
 }
