@@ -57,6 +57,7 @@ func TestFiguresAreWhatClientsSee(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		synctest.Wait() // so that the post comes last
 		d.want(message("a", "posted"), d.placed(3))
 		want.messages, want.in, want.deliveries = 3, 5+5+6, 3+2 // b hears no echo
 		want.out += d.heard(a) + d.heard(b)
