@@ -104,14 +104,15 @@ type testStats struct {
 	BytesSent    uint64            `name:"sent_bytes" help:"Bytes sent."`
 	Pause        latency.Histogram `help:"How long."`
 	Refused      [3]uint64         `label:"reason" labels:"full,-,slow" help:"Refused."`
+	Lag          int               `metric:"max"`
 	Plain        [2]uint64
 }
 
 func TestAppendStats(t *testing.T) {
-	a := &testStats{FramesSent: 40, Members: 3, Stalled: 1500 * time.Millisecond, P99: 0.25, Accepts2Many: 1, private: 1, BytesSent: 6, Refused: [3]uint64{1, 2, 3}}
+	a := &testStats{FramesSent: 40, Members: 3, Stalled: 1500 * time.Millisecond, P99: 0.25, Accepts2Many: 1, private: 1, BytesSent: 6, Lag: 5, Refused: [3]uint64{1, 2, 3}}
 	a.HTTPErrors.Store(5)
 	a.Conns.Store(-1)
-	b := &testStats{FramesSent: 2, Members: -1, Stalled: time.Second}
+	b := &testStats{FramesSent: 2, Lag: 7, Members: -1, Stalled: time.Second}
 	b.HTTPErrors.Store(6)
 	b.Refused[2] = 7
 	a.Pause.Count(time.Millisecond)
@@ -131,6 +132,7 @@ func TestAppendStats(t *testing.T) {
 		{Name: "roomring_link_pause_seconds", Help: "How long.", Histogram: &both},
 		{Name: "roomring_link_refused_total", Help: "Refused.", Value: 1, Labels: prometheus.Labels{"reason": "full"}},
 		{Name: "roomring_link_refused_total", Help: "Refused.", Value: 10, Labels: prometheus.Labels{"reason": "slow"}},
+		{Name: "roomring_link_lag", Gauge: true, Value: 7},
 	}
 	if d := cmp.Diff(want, AppendStats([]Sample{{Name: "before"}}, "link", a, b)); d != "" {
 		t.Error(d)

@@ -21,7 +21,8 @@ import (
 // is one metric with a value per element.
 //
 // Tags of a field: help:"…" is its help text. metric:"gauge" makes it a gauge,
-// whose name has no _total; metric:"-" leaves it out. name:"…" stands for the
+// whose name has no _total; metric:"max" makes it one that is the greatest of
+// its parts, not their sum; metric:"-" leaves it out. name:"…" stands for the
 // field's own name, where a metric is better called otherwise: its unit goes
 // last. An array needs label:"reason" and labels:"a,b,c", the label's name and
 // its value for each element; an element whose value is "-" is left out.
@@ -66,16 +67,17 @@ func (f *statsField) append(samples []Sample) []Sample {
 	case f.Type.Kind() == reflect.Array:
 		return f.appendArray(samples)
 	}
-	sum, unit, ok := sum(f.values)
+	value, unit, ok := f.together(f.values)
 	if !ok {
 		return samples
 	}
-	return append(samples, f.sample(sum, unit))
+	return append(samples, f.sample(value, unit))
 }
 
 // sample is one of this field's.
 func (f *statsField) sample(value float64, unit string) Sample {
-	s := Sample{Name: f.name + unit, Help: f.Tag.Get("help"), Gauge: f.Tag.Get("metric") == "gauge", Value: value}
+	kind := f.Tag.Get("metric")
+	s := Sample{Name: f.name + unit, Help: f.Tag.Get("help"), Gauge: kind == "gauge" || kind == "max", Value: value}
 	if !s.Gauge {
 		s.Name += "_total"
 	}
@@ -105,21 +107,22 @@ func (f *statsField) appendArray(samples []Sample) []Sample {
 		for n, v := range f.values {
 			elements[n] = v.Index(i)
 		}
-		sum, unit, ok := sum(elements)
+		number, unit, ok := f.together(elements)
 		if !ok || value == "-" {
 			continue
 		}
-		s := f.sample(sum, unit)
+		s := f.sample(number, unit)
 		s.Labels = prometheus.Labels{label: value}
 		samples = append(samples, s)
 	}
 	return samples
 }
 
-// sum adds up the values of one field, and says what it counts when its type
-// tells that.
-func sum(values []reflect.Value) (sum float64, unit string, ok bool) {
-	for _, v := range values {
+// together makes one value of those of all parts, and says what it counts when
+// its type tells that.
+func (f *statsField) together(parts []reflect.Value) (value float64, unit string, ok bool) {
+	most := f.Tag.Get("metric") == "max"
+	for i, v := range parts {
 		n, seconds, ok := number(v)
 		if !ok {
 			return 0, "", false
@@ -127,9 +130,14 @@ func sum(values []reflect.Value) (sum float64, unit string, ok bool) {
 		if seconds {
 			unit = "_seconds"
 		}
-		sum += n
+		switch {
+		case !most:
+			value += n
+		case i == 0 || n > value:
+			value = n
+		}
 	}
-	return sum, unit, true
+	return value, unit, true
 }
 
 // number reads a field that may be written meanwhile if it is atomic.
