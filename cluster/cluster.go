@@ -102,6 +102,7 @@ type Cluster struct {
 type Stance struct {
 	Founding proto.Founding // what this node belongs to, zero while it knows none
 	Leader   proto.NodeName // who leads, "" when nobody has been heard of for 3 s: the Table cannot change
+	Term     uint64         // of the leader, in the register; 0 while there is none
 	Leading  bool           // this node leads
 	Relieved bool           // this node may go: it does not vote, or nobody else could
 	Free     bool           // this shard may go: no partition is here and none is on its way, or nobody else could take it

@@ -80,7 +80,7 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 		d.Fingerprint = table.Fingerprint()
 		d.Version = table.Version
 	}
-	for _, n := range withUnseen(view, table) {
+	for _, n := range Known(view, table) {
 		d.Nodes = append(d.Nodes, RingNode{
 			ID:          string(n.ID()),
 			Incarnation: n.Incarnation().String(),
@@ -98,9 +98,9 @@ func Describe(cluster string, partitions int, view *View, ring *Ring, table *Tab
 	return d
 }
 
-// withUnseen is the View's nodes and, as dead, those that nobody sees any more and that the Table still
-// names: an operator has to know of them.
-func withUnseen(view *View, table *Table) []Node {
+// Known are the View's nodes and, as dead, those that nobody sees any more and that the Table still
+// names, sorted by name: an operator has to know of them. table may be nil. The slice must not be changed.
+func Known(view *View, table *Table) []Node {
 	if table == nil {
 		return view.nodes
 	}

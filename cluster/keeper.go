@@ -215,7 +215,11 @@ func (k *Keeper) Leader(now time.Time) proto.NodeName {
 
 // Stance returns where this node stands towards the register.
 func (k *Keeper) Stance(now time.Time) Stance {
-	return Stance{Founding: k.Founding(), Leader: k.Leader(now), Leading: k.reg.Term != 0, Relieved: k.relieved(), Free: k.free()}
+	s := Stance{Founding: k.Founding(), Leader: k.Leader(now), Term: k.reg.Term, Leading: k.reg.Term != 0, Relieved: k.relieved(), Free: k.free()}
+	if !s.Leading && s.Leader != "" {
+		s.Term = k.leader.term
+	}
+	return s
 }
 
 // free reports whether nothing of the Table is here or on its way, or nobody else is there to take it.

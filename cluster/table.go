@@ -147,6 +147,12 @@ func (t *Table) Alone(except proto.NodeName) (n int) {
 	return n
 }
 
+// Has returns how many partitions the node owns, and how many it follows.
+func (t *Table) Has(name proto.NodeName) (owned, following int) {
+	has := t.named[name]
+	return has.owned, has.following
+}
+
 // Partitions returns the number of rows.
 func (t *Table) Partitions() int { return t.rows.Len() }
 

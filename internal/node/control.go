@@ -30,6 +30,16 @@ type control struct {
 
 	answers chan struct{} // a token for each question being answered
 	running sync.WaitGroup
+
+	stats questions
+	turn  atomic.Uint64 // whose it is to hand questions on
+}
+
+// questions counts those that went to and fro.
+type questions struct {
+	Asked    atomic.Uint64 `help:"Questions that other nodes were asked."`
+	Answered atomic.Uint64 `help:"Questions of other nodes that were answered."`
+	Dropped  atomic.Uint64 `help:"Questions of other nodes that were not, because too many were being answered."`
 }
 
 // way is a link and the loop that it may be used on.

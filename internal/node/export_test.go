@@ -1,6 +1,9 @@
 package node
 
-import "github.com/roomring/roomring/cluster"
+import (
+	"github.com/roomring/roomring/admin"
+	"github.com/roomring/roomring/cluster"
+)
 
 // Table is this node's copy, nil while it has none.
 func (n *Node) Table() *cluster.Table { return n.cluster.Table() }
@@ -22,3 +25,10 @@ func (n *Node) SingleCopy() int { return n.cluster.SingleCopy() }
 
 // Watch tells of changes of any of these.
 func (n *Node) Watch() (<-chan struct{}, func()) { return n.cluster.Watch() }
+
+// Source is what the admin port asks.
+func (n *Node) Source() admin.Source { return (*source)(n) }
+
+// Asked is how many questions this node has put to others, and Answered how many of theirs it answered.
+func (n *Node) Asked() uint64    { return n.control.stats.Asked.Load() }
+func (n *Node) Answered() uint64 { return n.control.stats.Answered.Load() }

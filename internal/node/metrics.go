@@ -21,5 +21,6 @@ func (n *Node) samples() []admin.Sample {
 	}
 	links := n.mesh.Stats()
 	samples = admin.AppendStats(samples, "link", &links)
+	samples = admin.AppendStats(samples, "node", &n.control.stats)
 	return admin.AppendStats(samples, "cluster", n.cluster.Stats())
 }

@@ -92,6 +92,13 @@ type Node struct {
 
 	registry *prometheus.Registry
 
+	started     int64    // wall time in Unix milliseconds
+	settings    settings // what should be alike
+	memoryLimit int64    // that of the role's Config, in bytes
+	process     process
+	sampler     *sampler
+	album       album
+
 	lacking atomic.Pointer[time.Time] // since when partitions that this shard could follow lack copies; nil: none does
 	patient atomic.Bool               // it still counts as unready for that
 }
@@ -125,6 +132,7 @@ func OpenRouter(cfg Config, listen string, rc router.Config) (*Node, error) {
 	return open(cfg, proto.RoleRouter, listen, func(n *Node) (role, error) {
 		rc.Self, rc.Control, rc.NeedTable, rc.Logger = n.name, n.control, n.needTable, n.log
 		rc.Partitions = n.cfg.Partitions
+		n.settings, n.memoryLimit = commonSettings(&n.cfg).ofRouter(&rc), rc.MemoryLimit
 		r, err := router.New(rc)
 		return &routerRole{Router: r}, err
 	})
@@ -135,6 +143,7 @@ func OpenShard(cfg Config, sc shard.Config) (*Node, error) {
 	return open(cfg, proto.RoleShard, "", func(n *Node) (role, error) {
 		sc.Self, sc.Control, sc.NeedTable, sc.Logger = n.name, n.control, n.needTable, n.log
 		sc.Partitions, sc.Wish = n.cfg.Partitions, n.control.wish
+		n.settings, n.memoryLimit = commonSettings(&n.cfg).ofShard(&n.cfg, &sc), sc.MemoryLimit
 		s, err := shard.New(sc)
 		return &shardRole{Shard: s, node: n}, err
 	})
@@ -161,7 +170,7 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 		cfg.Logger = zap.NewNop()
 	}
 	n := &Node{cfg: cfg, kind: kind, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
-	n.control = newControl(n)
+	n.control, n.sampler, n.started = newControl(n), newSampler(n.nodes), time.Now().UnixMilli()
 	defer func() {
 		if err != nil {
 			n.close()
@@ -252,8 +261,8 @@ func (n *Node) accept(c net.Conn, p link.Peer) { n.voting.Accept(c, p.Name, p.Fo
 func (n *Node) self() cluster.Node {
 	self := cluster.Node{
 		Name: n.name, Role: n.kind, Zone: n.cfg.Zone, Lanes: len(n.role.Lanes()), Version: n.cfg.Version,
-		Protocols: cluster.Protocols{Min: cmp.Or(n.cfg.VersionMin, proto.VersionMin), Max: cmp.Or(n.cfg.VersionMax, proto.VersionMax)},
-		Started:   time.Now().UnixMilli(),
+		Protocols: n.protocols(),
+		Started:   n.started,
 	}
 	self.Addresses.Link = n.advertised(n.links)
 	self.Addresses.Admin = n.advertised(n.admins)
@@ -262,6 +271,12 @@ func (n *Node) self() cluster.Node {
 	}
 	return self
 }
+
+func (n *Node) protocols() cluster.Protocols {
+	return cluster.Protocols{Min: cmp.Or(n.cfg.VersionMin, proto.VersionMin), Max: cmp.Or(n.cfg.VersionMax, proto.VersionMax)}
+}
+
+func (n *Node) partitions() int { return cmp.Or(n.cfg.Partitions, proto.Partitions) }
 
 // membership opens gossip, or what stands in for it.
 func (n *Node) membership(self cluster.Node) (cluster.Membership, error) {
@@ -350,6 +365,7 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	g.Go(func() error { return n.watch(ctx) })
 	g.Go(func() error { return (&prober{node: n, nodes: map[proto.NodeName]*probed{}}).run(ctx) })
 	g.Go(func() error { return n.control.run(ctx) })
+	g.Go(func() error { return n.sampler.run(ctx) })
 	g.Go(func() error {
 		select {
 		case <-drain:

@@ -39,6 +39,8 @@ type role interface {
 	// room describes a room of a partition that this node owns.
 	room(ctx context.Context, name string) (partition.Info, bool, error)
 	samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error)
+	// figures writes what the role tells of itself.
+	figures(ctx context.Context, t *admin.Told) error
 }
 
 type routerRole struct {
@@ -84,6 +86,20 @@ func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sa
 	to = admin.AppendStats(to, "router", each(lanes, func(s *router.Stats) *router.Counters { return &s.Conns })...)
 	to = admin.AppendStats(to, "hub", each(lanes, func(s *router.Stats) *hub.Stats { return &s.Hub })...)
 	return admin.AppendStats(to, "loop", each(lanes, func(s *router.Stats) *poll.Stats { return &s.Loop })...), nil
+}
+
+func (r *routerRole) figures(ctx context.Context, t *admin.Told) error {
+	lanes, err := r.Stats(ctx)
+	for i := range lanes {
+		conns, hub := &lanes[i].Conns, &lanes[i].Hub
+		t.Conns += conns.Conns
+		t.Rooms += hub.Rooms
+		t.Members += hub.Members
+		t.MessagesTotal += conns.Messages + conns.Posts
+		t.DeliveriesTotal += hub.Writes
+		t.BytesInTotal += conns.Bytes
+	}
+	return err
 }
 
 type shardRole struct {
@@ -211,6 +227,17 @@ func (s *shardRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sam
 	}
 	to = admin.AppendStats(to, "shard", each(lanes, func(s *shard.Stats) *partition.Stats { return &s.Core })...)
 	return admin.AppendStats(to, "loop", each(lanes, func(s *shard.Stats) *poll.Stats { return &s.Loop })...), nil
+}
+
+func (s *shardRole) figures(ctx context.Context, t *admin.Told) error {
+	lanes, err := s.Stats(ctx)
+	for i := range lanes {
+		core := &lanes[i].Core
+		t.Rooms += core.Rooms
+		t.MessagesTotal += core.Published
+		t.DeliveriesTotal += core.Delivered
+	}
+	return err
 }
 
 // each points at the same part of every lane's counters.

@@ -18,6 +18,11 @@ const (
 	askRoom    = 1 // body: the room's name; the answer is an admin.RoomDocument
 	askForget  = 2 // body: a node's name or id; the answer is an admin.ForgetDocument, or a refused
 	askRecover = 3 // the answer is an admin.RecoverDocument, or a refused
+	askFigures = 4 // no body; the answer is an admin.Told
+	askRooms   = 5 // body: an admin.RoomsQuery; the answer is an admin.RoomsDocument of the asked shard's rooms
+	askDrain   = 6 // no body; the answer is an admin.DrainDocument, or a refused
+	askTail    = 7 // body: a tailQuery; the answer is a tailAnswer, at once
+	askRelay   = 8 // body: a question to a third node, see relay.go; the answer is that node's
 )
 
 // answerTime bounds one answer to another node.
@@ -97,6 +102,7 @@ func (c *control) ask(ctx context.Context, to proto.NodeName, kind uint8, body [
 	if !linked {
 		return proto.Reply{}, errors.New("there is no link to it")
 	}
+	c.stats.Asked.Add(1)
 	c.send(to, proto.AppendAsk(nil, &proto.Ask{ID: id, Kind: kind, Body: body}))
 	select {
 	case r := <-reply:
@@ -126,6 +132,7 @@ func (c *control) answer(from proto.NodeName, x proto.Ask) {
 	select {
 	case c.answers <- struct{}{}:
 	default:
+		c.stats.Dropped.Add(1)
 		return
 	}
 	x.Body = bytes.Clone(x.Body)
@@ -138,19 +145,31 @@ func (c *control) answer(from proto.NodeName, x proto.Ask) {
 }
 
 func (c *control) work(x proto.Ask) proto.Reply {
-	limit := answerTime
-	if x.Kind != askRoom {
-		limit = admin.ChangeTimeout
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(context.Background(), timeOf(x.Kind))
 	defer cancel()
+	c.stats.Answered.Add(1)
 	switch x.Kind {
 	case askRoom:
 		return c.room(ctx, x)
 	case askForget, askRecover:
 		return c.node.change(ctx, x)
+	case askFigures:
+		return c.figures(ctx)
+	case askRelay:
+		return c.relay(ctx, x)
 	}
-	return proto.Reply{Status: http.StatusNotImplemented}
+	return proto.Reply{Status: http.StatusNotImplemented} // a later build's question
+}
+
+// timeOf bounds the answer to a question of the kind.
+func timeOf(kind uint8) time.Duration {
+	switch kind {
+	case askForget, askRecover:
+		return admin.ChangeTimeout
+	case askRooms, askRelay:
+		return admin.RoomTimeout
+	}
+	return answerTime
 }
 
 func (c *control) room(ctx context.Context, x proto.Ask) proto.Reply {

@@ -3,14 +3,18 @@ package node
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/proto"
 )
 
-var errLater = &proto.Error{Code: proto.Unavailable, Op: "answer", Err: errors.New("not served by this node")}
+// changeEvery is the least time between two changes of the ring that a stream
+// tells. A join has hundreds of Tables: who watches sees where things are ten
+// times a second.
+const changeEvery = 100 * time.Millisecond
 
-func (s *source) Nodes(context.Context) (doc admin.NodesDocument) { return doc }
+var errLater = &proto.Error{Code: proto.Unavailable, Op: "answer", Err: errors.New("not served by this node")}
 
 func (s *source) Rooms(context.Context, admin.RoomsQuery) (doc admin.RoomsDocument, err error) {
 	return doc, errLater
@@ -24,8 +28,84 @@ func (s *source) Drain(context.Context, string) (doc admin.DrainDocument, err er
 	return doc, errLater
 }
 
-func (s *source) Watch(context.Context, bool, func(admin.Event) error) error { return errLater }
-
 func (s *source) Tail(context.Context, admin.TailQuery, func(admin.Event) error) error {
 	return errLater
+}
+
+// Watch is /v1/events. Nothing queues for a reader: what it has not been told
+// is the difference of two values, however long that takes.
+func (s *source) Watch(ctx context.Context, onlyFeed bool, tell func(admin.Event) error) error {
+	w := &watcher{node: (*Node)(s), tell: tell}
+	if onlyFeed {
+		return w.run(ctx, nil, nil)
+	}
+	changed, stop := w.node.cluster.Watch()
+	defer stop()
+	sampled, leave := w.node.sampler.watch()
+	defer leave()
+	w.shown = w.node.picture()
+	if err := tell(admin.Event{Name: admin.EventRing, Data: w.shown.event}); err != nil {
+		return err
+	}
+	return w.run(ctx, changed, sampled)
+}
+
+// watcher is one reader of /v1/events.
+type watcher struct {
+	node *Node
+	tell func(admin.Event) error
+
+	shown   *picture // the last one that it was told
+	sampled *admin.NodesDocument
+}
+
+// run tells what is new until ctx ends. Channels that are nil never have news.
+func (w *watcher) run(ctx context.Context, changed, sampled <-chan struct{}) error {
+	pace := time.NewTimer(0)
+	defer pace.Stop()
+	<-pace.C
+	last, waits := time.Now(), false // when a change was told, and whether the next one waits for its time
+	var err error
+	if sampled != nil {
+		err = w.tellNodes() // of another stream's asking
+	}
+	for err == nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-sampled:
+			err = w.tellNodes()
+		case <-changed:
+			if !waits {
+				waits = true
+				pace.Reset(max(0, changeEvery-time.Since(last)))
+			}
+		case <-pace.C:
+			waits = false
+			err = w.tellChange()
+			last = time.Now()
+		}
+	}
+	return err
+}
+
+// tellChange tells what has changed since the last time, if that shows.
+func (w *watcher) tellChange() error {
+	now := w.node.picture()
+	if now == w.shown {
+		return nil
+	}
+	change := now.since(w.shown)
+	w.shown = now
+	return w.tell(admin.Event{Name: admin.EventChange, Data: change})
+}
+
+// tellNodes tells the last figures of all nodes, once.
+func (w *watcher) tellNodes() error {
+	now := w.node.sampler.latest()
+	if now == nil || now == w.sampled {
+		return nil
+	}
+	w.sampled = now
+	return w.tell(admin.Event{Name: admin.EventNodes, Data: *now})
 }
