@@ -115,6 +115,11 @@ func (s *source) Health() (bool, string) { return s.sick == "", s.sick }
 
 func newTest(t *testing.T, c Config) http.Handler {
 	t.Helper()
+	return newServer(t, c).Handler()
+}
+
+func newServer(t *testing.T, c Config) *Server {
+	t.Helper()
 	if c.Source == nil {
 		c.Source = &source{}
 	}
@@ -122,7 +127,7 @@ func newTest(t *testing.T, c Config) http.Handler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Handler()
+	return s
 }
 
 // ask sends one request; headers are name, value, name, value; "Host" is the

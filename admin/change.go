@@ -106,6 +106,7 @@ func late(err error) error {
 
 var (
 	errType   = &Refusal{http.StatusUnsupportedMediaType, "unsupported_media_type", "want content-type: application/json"}
+	errCut    = &Refusal{http.StatusBadRequest, "bad_request", "the body did not arrive whole"}
 	errObject = &Refusal{http.StatusBadRequest, "bad_request", "the body is not one json object with the fields of this path"}
 )
 
@@ -142,5 +143,5 @@ func cutBody(err error) error {
 	if errors.As(err, &size) {
 		return err
 	}
-	return &Refusal{http.StatusBadRequest, "bad_request", "the body did not arrive whole"}
+	return errCut
 }

@@ -15,6 +15,7 @@
 // plan.go for a question each and its answer, stream.go for the answers that
 // go on, event.go for what they tell, change.go for what changes the cluster,
 // document.go and refusal.go for the other answers, ready.go for why a node is
-// not ready, metrics.go and stats.go for how counters become metrics. limit.go
-// bounds the conns, page.go sends the inspector, profile.go is /debug/pprof/.
+// not ready, metrics.go and stats.go for how counters become metrics. refused.go
+// counts what is refused, limit.go bounds the conns, page.go sends the
+// inspector, profile.go is /debug/pprof/.
 package admin

@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"context"
 	"net"
+	"net/http"
 	"sync"
 )
 
@@ -45,10 +47,49 @@ type limitedConn struct {
 	net.Conn
 	slots chan struct{}
 	once  sync.Once
+
+	// Of the goroutine of net/http that serves the conn, and of those that a
+	// handler starts and waits for. What is no request, too large or too slow
+	// is refused by net/http itself, which tells nobody: it shows as bytes that
+	// became no request, or as an answer to none.
+	serving bool // a request, until its answer is out
+	odd     bool // bytes came that are not a request yet
 }
 
 func (c *limitedConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(func() { <-c.slots })
 	return err
+}
+
+// Write notes an answer that no handler gave.
+func (c *limitedConn) Write(b []byte) (int, error) {
+	if !c.serving {
+		c.odd = true
+	}
+	return c.Conn.Write(b)
+}
+
+// become follows the states that net/http tells of.
+func (c *limitedConn) become(state http.ConnState) {
+	switch state {
+	case http.StateActive:
+		c.odd = true
+	case http.StateIdle:
+		c.serving = false
+	}
+}
+
+// connKey is under which a request's context has its conn.
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// noteServed notes that what came became the request r.
+func noteServed(r *http.Request) {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		c.serving, c.odd = true, false
+	}
 }

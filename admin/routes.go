@@ -96,30 +96,39 @@ var (
 // serve is every request's way: headers, guards, route, answer.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	a := &answer{ResponseWriter: w}
+	s.stats.Requests.Add(1)
+	noteServed(r)
 	defer s.contain(a, r)
 	secure(w.Header())
 	route, f := s.admit(w, r)
-	if f == nil {
-		f = s.explain(r, route.serve(a, r))
-	}
 	if f != nil {
+		s.stats.Refused[reasonOf(f)].Add(1)
 		writeRefusal(a, f)
+		return
+	}
+	if f := s.explain(r, route.serve(a, r)); f != nil {
+		writeRefusal(a, f)
+	} else if a.status >= http.StatusBadRequest && !route.open {
+		s.stats.Refused[reasonOfStatus(a.status)].Add(1) // by a handler that is not ours
 	}
 }
 
-// answer notes that it has begun: from then on it cannot become another one.
+// answer notes its status, 0 until it has begun: from then on it cannot become
+// another one.
 type answer struct {
 	http.ResponseWriter
-	begun bool
+	status int
 }
 
 func (a *answer) WriteHeader(status int) {
-	a.begun = true
+	a.status = status
 	a.ResponseWriter.WriteHeader(status)
 }
 
 func (a *answer) Write(b []byte) (int, error) {
-	a.begun = true
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
 	return a.ResponseWriter.Write(b)
 }
 
@@ -168,15 +177,23 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *Refusal
 	return route, nil
 }
 
-// explain makes an error of a route an answer; what the asker cannot mend goes
-// to the log.
+// explain makes an error of a route an answer, and counts it; nil stays nil.
 func (s *Server) explain(r *http.Request, err error) *Refusal {
+	if err == nil {
+		return nil
+	}
+	f := s.translate(r, err)
+	s.stats.refuse(r, f)
+	return f
+}
+
+// translate makes an error an answer; what the asker cannot mend goes to the
+// log.
+func (s *Server) translate(r *http.Request, err error) *Refusal {
 	var f *Refusal
 	var p *proto.Error
 	var size *http.MaxBytesError
 	switch {
-	case err == nil:
-		return nil
 	case errors.As(err, &f):
 		return f
 	case errors.As(err, &size):
@@ -217,7 +234,9 @@ func (s *Server) contain(a *answer, r *http.Request) {
 		panic(p)
 	}
 	s.log.Error("admin request panicked", zap.String("path", r.URL.Path), zap.Any("panic", p), zap.Stack("stack"))
-	if a.begun {
+	s.stats.Panics.Add(1)
+	s.stats.Refused[refusedInternal].Add(1)
+	if a.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
 	writeRefusal(a, errInternal)

@@ -63,6 +63,7 @@ type Server struct {
 	handler http.Handler
 	log     *zap.Logger
 
+	stats   stats
 	streams chan struct{} // one token per open stream
 	planner chan struct{} // its token is with the plan that is made now
 }
@@ -84,6 +85,9 @@ func New(c Config) (*Server, error) {
 	s := &Server{config: c, guard: newGuard(&c), log: c.Logger, streams: make(chan struct{}, MaxStreams), planner: make(chan struct{}, 1)}
 	if err := s.register(); err != nil {
 		return nil, err
+	}
+	if err := c.Registry.Register(NewCollector(func() []Sample { return AppendStats(nil, "admin", &s.stats) })); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
 	}
 	s.routes = s.table()
 	s.below = below(s.routes)
@@ -145,12 +149,18 @@ func (s *Server) http(ctx context.Context, conns *sync.WaitGroup) *http.Server {
 		MaxHeaderBytes:               MaxHead,
 		ErrorLog:                     complaints(s.log),
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
-		ConnState: func(_ net.Conn, state http.ConnState) {
-			switch state {
+		ConnContext:                  withConn,
+		ConnState: func(c net.Conn, state http.ConnState) {
+			switch conn := c.(*limitedConn); state {
 			case http.StateNew:
 				conns.Add(1)
 			case http.StateClosed, http.StateHijacked:
+				if conn.odd {
+					s.stats.Refused[refusedMalformed].Add(1)
+				}
 				conns.Done()
+			default:
+				conn.become(state)
 			}
 		},
 	}

@@ -22,6 +22,7 @@ import (
 // port is a running server on a network in memory, inside a synctest bubble:
 // the end of the test fails if Run leaves a goroutine behind.
 type port struct {
+	*Server
 	t    *testing.T
 	net  *memnet.Network
 	addr string
@@ -44,7 +45,7 @@ func start(t *testing.T, c Config) *port {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
-	p := &port{t: t, net: n, addr: "127.0.0.1:8001", stop: stop, done: make(chan error, 1)}
+	p := &port{Server: s, t: t, net: n, addr: "127.0.0.1:8001", stop: stop, done: make(chan error, 1)}
 	go func() { p.done <- s.Run(ctx, ln) }()
 	return p
 }
@@ -126,6 +127,7 @@ func TestSlowHeadIsClosed(t *testing.T) {
 			<-ended
 		}
 		p.end()
+		checkRefused(t, p.Server, "malformed", "malformed")
 	})
 }
 
@@ -159,6 +161,7 @@ func TestSilentAndIdleAreClosed(t *testing.T) {
 			t.Errorf("an idle conn was closed after %v", took)
 		}
 		p.end()
+		checkRefused(t, p.Server)
 	})
 }
 
@@ -182,28 +185,39 @@ func TestMalformedAndOversized(t *testing.T) {
 	tests := []struct {
 		name, request string
 		status        int
+		counted       string // the reason, "" when it is served
 	}{
-		{"fine", simple, 200},
-		{"absolute form", "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200},
-		{"absolute form of another host", "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 403},
-		{"no Host", "GET /healthz HTTP/1.1\r\n\r\n", 400},
-		{"two Hosts", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400},
-		{"HTTP/1.0 without Host", "GET /healthz HTTP/1.0\r\n\r\n", 403},
-		{"not HTTP", "hello\r\n\r\n", 400},
-		{"HTTP/2 preface, which names no host", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403},
-		{"bad percent", "GET /v1/rooms/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400},
-		{"space in a header's name", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX Y: z\r\n\r\n", 400},
-		{"length and chunks", "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405},
-		{"bad length", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400},
-		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404},
-		{"OPTIONS * of another host", "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403},
-		{"CONNECT", "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n", 404},
-		{"body at the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", 65536), 200},
-		{"body above the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n", 413},
-		{"huge body", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\n", 413},
-		{"long line", "GET /" + strings.Repeat("x", 20<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431},
-		{"long header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", 431},
-		{"many headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 5000) + "\r\n", 431},
+		{"fine", simple, 200, ""},
+		{"absolute form", "GET http://localhost/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 200, ""},
+		{"absolute form of another host", "GET http://evil.example/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", 403, "host"},
+		{"no Host", "GET /healthz HTTP/1.1\r\n\r\n", 400, "malformed"},
+		{"two Hosts", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n\r\n", 400, "malformed"},
+		{"HTTP/1.0 without Host", "GET /healthz HTTP/1.0\r\n\r\n", 403, "host"},
+		{"not HTTP", "hello\r\n\r\n", 400, "malformed"},
+		{"HTTP/2 preface, which names no host", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403, "host"},
+		{"bad percent", "GET /v1/rooms/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "malformed"},
+		{"space in a header's name", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX Y: z\r\n\r\n", 400, "malformed"},
+		{"length and chunks", "POST /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 405, "method"},
+		{"bad length", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n", 400, "malformed"},
+		{"OPTIONS *", "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n", 404, "path"},
+		{"OPTIONS * of another host", "OPTIONS * HTTP/1.1\r\nHost: evil.example\r\n\r\n", 403, "host"},
+		{"CONNECT", "CONNECT localhost:1 HTTP/1.1\r\nHost: localhost:1\r\n\r\n", 404, "path"},
+		{"body at the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65536\r\n\r\n" + strings.Repeat("x", 65536), 200, ""},
+		{"body above the bound", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n", 413, "body"},
+		{"huge body", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999999\r\n\r\n", 413, "body"},
+		{"long line", "GET /" + strings.Repeat("x", 20<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, "malformed"},
+		{"long header", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", 20<<10) + "\r\n\r\n", 431, "malformed"},
+		{"a Hello of TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400, "malformed"},
+		{"an expectation", "GET /healthz HTTP/1.1\r\nHost: localhost\r\nExpect: 7\r\n\r\n", 417, "malformed"},
+		{"two requests, the second of which is none", simple + "hello\r\n\r\n", 200, "malformed"},
+		{"long query", "GET /v1/rooms?prefix=" + strings.Repeat("x", 20<<10) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 431, "malformed"},
+		{"many parameters", "GET /v1/rooms?" + strings.Repeat("a&", 2000) + " HTTP/1.1\r\nHost: localhost\r\n\r\n", 400, "query"},
+		{"body of a stream above the bound", "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Length: 65537\r\n\r\n", 413, "body"},
+		{"endless body of a stream", "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("2000\r\n"+strings.Repeat("x", 0x2000)+"\r\n", 9), 413, "body"},
+		{"a stream's body that is no chunk", "GET /v1/events HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nhello\r\n", 400, "body"},
+		{"a drain without a type", "POST /v1/drain HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}", 415, "body"},
+		{"a drain above the bound", "POST /v1/drain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 65537\r\n\r\n", 413, "body"},
+		{"many headers", "GET /healthz HTTP/1.1\r\nHost: localhost\r\n" + strings.Repeat("X: y\r\n", 5000) + "\r\n", 431, "malformed"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +226,9 @@ func TestMalformedAndOversized(t *testing.T) {
 				if status, body := p.say(p.dial(), tt.request); status != tt.status {
 					t.Errorf("status %d, want %d: %s", status, tt.status, body)
 				}
+				synctest.Wait()
 				p.end()
+				checkRefused(t, p.Server, tt.counted)
 			})
 		})
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/roomring/roomring/proto"
@@ -79,12 +80,16 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, patience time.Du
 	}
 	select {
 	case s.streams <- struct{}{}:
-		defer func() { <-s.streams }()
+		s.stats.Streams.Add(1)
+		defer func() {
+			s.stats.Streams.Add(-1)
+			<-s.streams
+		}()
 	default:
 		return errStreams
 	}
 	ctx, cancel := context.WithCancel(r.Context())
-	st := &stream{w: w, control: http.NewResponseController(w), ctx: ctx, cancel: cancel, turn: make(chan struct{}, 1)}
+	st := &stream{w: w, control: http.NewResponseController(w), ctx: ctx, cancel: cancel, events: &s.stats.Events, turn: make(chan struct{}, 1)}
 	err := st.run(patience, run)
 	switch {
 	case st.begun && (err == nil || st.broken || r.Context().Err() != nil):
@@ -105,6 +110,7 @@ type stream struct {
 	control *http.ResponseController
 	ctx     context.Context
 	cancel  context.CancelFunc // ends run when a write has failed
+	events  *atomic.Uint64     // that were told
 
 	// turn is with who writes; the fields below are theirs. It is a channel
 	// because who waits for it stops when ctx ends.
@@ -160,6 +166,7 @@ func (st *stream) tell(e Event) error {
 		return err
 	}
 	defer st.give()
+	st.events.Add(1)
 	return st.write(text)
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -221,6 +222,10 @@ func TestStreamsAreBounded(t *testing.T) {
 		}
 		if took := time.Since(began); took > 0 {
 			t.Errorf("beside the streams, the port took %v", took)
+		}
+		checkRefused(t, p.Server, slices.Repeat([]string{"full"}, MaxConns)...)
+		if n := p.stats.Streams.Load(); n != MaxStreams {
+			t.Errorf("%d streams counted", n)
 		}
 		conns[3].Close()
 		synctest.Wait()
