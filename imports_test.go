@@ -17,7 +17,7 @@ const module = "github.com/roomring/roomring/"
 var allowed = map[string][]string{
 	"proto":                 {},
 	"cluster/plan":          {"proto"},
-	"cluster":               {"proto", "cluster/plan"},
+	"cluster":               {"proto", "cluster/plan", "internal/latency"},
 	"internal/feed":         {"proto", "cluster", "cluster/plan", "admin"},
 	"cluster/register":      {"proto", "cluster", "cluster/plan"},
 	"internal/poll":         {},

@@ -108,13 +108,6 @@ type Stance struct {
 	Free     bool           // this shard may go: no partition is here and none is on its way, or nobody else could take it
 }
 
-// Stats counts what happened since New.
-type Stats struct {
-	Frames  atomic.Uint64 `help:"Frames about the Table that were handled."`
-	Dropped atomic.Uint64 `help:"Frames that came while the inbox was full."`
-	Bad     atomic.Uint64 `help:"Frames that could not be understood."`
-}
-
 // event is something that links have to tell.
 type event struct {
 	kind eventKind
@@ -159,22 +152,19 @@ func New(cfg Config) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	c := &Cluster{
-		cfg:      cfg,
-		wake:     make(chan struct{}, 1),
-		watchers: make(map[chan struct{}]struct{}),
-		keeper: NewKeeper(KeeperConfig{
-			Self:       cfg.Self.Name,
-			Role:       cfg.Self.Role,
-			Partitions: cfg.Partitions,
-			Followers:  cfg.Followers,
-			MaxMoves:   cfg.MaxMoves,
-			Expect:     cfg.BootstrapExpect,
-			Seeded:     cfg.Seeded,
-			Random:     cfg.Random,
-			Logger:     cfg.Logger,
-		}),
-	}
+	c := &Cluster{cfg: cfg, wake: make(chan struct{}, 1), watchers: make(map[chan struct{}]struct{})}
+	c.keeper = NewKeeper(KeeperConfig{
+		Self:       cfg.Self.Name,
+		Role:       cfg.Self.Role,
+		Partitions: cfg.Partitions,
+		Followers:  cfg.Followers,
+		MaxMoves:   cfg.MaxMoves,
+		Expect:     cfg.BootstrapExpect,
+		Seeded:     cfg.Seeded,
+		Random:     cfg.Random,
+		Stats:      &c.stats,
+		Logger:     cfg.Logger,
+	})
 	c.keeper.SetRegister(time.Now(), cfg.Register.Status())
 	c.swap()
 	return c, nil
@@ -353,7 +343,7 @@ func (c *Cluster) take(e event) bool {
 	case frameCame:
 		size := len(e.body) + 64 // an event is not free even when its frame is empty
 		if c.inboxBytes+size > maxInbox {
-			c.stats.Dropped.Add(1)
+			c.stats.FramesDropped.Add(1)
 			return false
 		}
 		c.inboxBytes += size
@@ -454,7 +444,7 @@ func (c *Cluster) handle(now time.Time) {
 		case frameCame:
 			c.stats.Frames.Add(1)
 			if err := c.keeper.Frame(now, e.node, e.typ, e.body); err != nil {
-				c.stats.Bad.Add(1)
+				c.stats.FramesBad.Add(1)
 				c.cfg.Logger.Warn("frame about the table not understood", zap.Error(err))
 			}
 		}

@@ -300,8 +300,8 @@ func TestClusterIgnoresNonsense(t *testing.T) {
 			s.HandleFrame("x/0000000000001", proto.FrameTable, []byte("nonsense"))
 		}
 		synctest.Wait()
-		if s.Stats().Bad.Load() != 10 {
-			t.Errorf("%d bad frames, want 10", s.Stats().Bad.Load())
+		if s.Stats().FramesBad.Load() != 10 {
+			t.Errorf("%d bad frames, want 10", s.Stats().FramesBad.Load())
 		}
 		mustAgree(t, s)
 	})
@@ -319,8 +319,8 @@ func TestInboxIsBounded(t *testing.T) {
 	for range 20 {
 		c.HandleFrame(nameB, proto.FrameTable, frame)
 	}
-	if c.inboxBytes > maxInbox || c.stats.Dropped.Load() == 0 {
-		t.Errorf("%d bytes are waiting, %d frames dropped", c.inboxBytes, c.stats.Dropped.Load())
+	if c.inboxBytes > maxInbox || c.stats.FramesDropped.Load() == 0 {
+		t.Errorf("%d bytes are waiting, %d frames dropped", c.inboxBytes, c.stats.FramesDropped.Load())
 	}
 	for range 20 {
 		c.NeedTable(0, 1)

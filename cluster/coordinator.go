@@ -166,6 +166,7 @@ func (k *Keeper) propose(now time.Time) {
 		return
 	}
 	k.lead.asked, k.lead.proposed = len(c.Forget), now
+	k.stats.Commands.Add(1)
 	k.lead.change = pending{k.order(Order{Kind: OrderPropose, Command: c}), now.Add(orderPatience)}
 }
 
@@ -241,6 +242,7 @@ func (k *Keeper) beginAnew(d *draft) {
 	}
 	if delete(lost, ""); len(lost) > 0 {
 		names := slices.Sorted(maps.Keys(lost))
+		k.stats.Lost.Add(uint64(len(changes)))
 		k.log.Error("rooms are lost: every copy is dead", zap.Int("partitions", len(changes)), zap.Strings("nodes", texts(names)))
 	}
 }
@@ -329,6 +331,7 @@ func (k *Keeper) chooseVoters(now time.Time) {
 	if !ok {
 		return
 	}
+	k.stats.VoterSteps.Add(1)
 	k.log.Info("voters change", zap.Stringer("step", change.Op), zap.String("voter", string(change.Name)))
 	k.lead.voters = pending{k.order(Order{Kind: orderOf[change.Op], Voter: change.Name}), now.Add(orderPatience)}
 }
@@ -367,6 +370,9 @@ func (k *Keeper) leadDone(now time.Time, number uint64, err error) {
 		}
 		*p = pending{}
 		if err != nil {
+			if p == &k.lead.change {
+				k.stats.CommandsFailed.Add(1)
+			}
 			p.until = now.Add(retryAfter)
 			k.log.Debug("order failed", zap.Error(err))
 		} else if p == &k.lead.change {

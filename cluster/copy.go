@@ -49,6 +49,7 @@ func (k *Keeper) newer(t *Table) bool {
 func (k *Keeper) hold(now time.Time, t *Table) {
 	first := k.table == nil
 	k.table, k.frame = t, nil
+	k.stats.TablesApplied.Add(1)
 	if a := k.attempt; a != nil && a.order == 0 && (t.Instance != a.founding.Instance || t.Founding().Generation >= a.founding.Generation) {
 		k.attempt = nil // somebody else was quicker
 	}

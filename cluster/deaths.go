@@ -309,6 +309,7 @@ func (k *Keeper) weigh(now time.Time, from proto.NodeName, x Death) {
 func (k *Keeper) prove(now time.Time, x Death) {
 	k.lead.due = true
 	k.deaths.proved[x.Name] = x.Fate
+	k.stats.Proofs[x.Fate].Add(1)
 	delete(k.deaths.reports, x.Name)
 	k.log.Info("a node is dead for certain", zap.String("node", string(x.Name)), zap.Stringer("fate", x.Fate))
 	if k.leader.node == x.Name && k.reg.Term == 0 {

@@ -62,6 +62,6 @@
 // deaths.go and fate.go (who is dead), apart.go (who does not reach whom), coordinator.go (what is decided)
 // with failover.go, wishes.go and moves.go, and founding.go (how it begins), for what happens, and notice.go
 // for what is said of it; cluster.go for the goroutine around it; membership.go for who is there, with
-// gossip.go, metadata.go, seeds.go, transport.go and gossiplog.go for memberlist; document.go for what
-// operators see.
+// gossip.go, metadata.go, seeds.go, transport.go, gossiplog.go and gossipstats.go for memberlist; document.go and
+// stats.go for what operators see.
 package cluster

@@ -72,6 +72,8 @@ type Gossip struct {
 	dialing context.Context
 	hangUp  context.CancelFunc // ends dialing
 
+	stats gossipStats
+
 	mu    sync.Mutex
 	self  Node // its State and Instance are what was announced
 	heard map[string]heard
@@ -174,7 +176,7 @@ func (g *Gossip) Open() error {
 		return fmt.Errorf("open gossip as %s: %w", g.cfg.Advertise, err)
 	}
 	g.dialing, g.hangUp = context.WithCancel(context.Background())
-	logger := log.New(newGossipLog(g.cfg.Logger), "", 0)
+	logger := log.New(newGossipLog(g.cfg.Logger, &g.stats), "", 0)
 	trans, err := listen(g.dialing, bind, g.port, logger)
 	if err != nil {
 		g.hangUp()
@@ -210,7 +212,7 @@ func (g *Gossip) settings(trans *transport, bind, advertise string, logger *log.
 	// What is said is short: compressing it saved nothing, and was most of what an idle node
 	// allocated (0.5 of 0.9 MB a second).
 	c.EnableCompression = false
-	c.Delegate, c.Events = delegate{g}, events{g}
+	c.Delegate, c.Events, c.Ping = delegate{g}, events{g}, &g.stats
 	c.Logger = logger
 	if len(g.cfg.Keys) > 0 {
 		// NewGossip has checked the keys; nothing else can be wrong with them.

@@ -172,12 +172,23 @@ func TestGossipCrashAndReturn(t *testing.T) {
 	}
 	gone := &gossiper{b, b.cfg.Self.Name, nil}
 	waitFor(t, a, "b", sees(Alive, gone))
+	for deadline := time.Now().Add(patience); ; <-time.After(10 * time.Millisecond) {
+		if s := a.Stats(); s.Probe.Total() > 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no probe is answered")
+		}
+	}
 	if err := b.Close(); err != nil { // without a word
 		t.Fatal(err)
 	}
 	waitFor(t, a, "b dead", sees(Dead, gone))
 	if n, _ := NewView(0, a.Nodes()).Node(gone.name); n.Left {
 		t.Error("a crash is taken for a goodbye: it would prove a death that nobody saw")
+	}
+	if s := a.Stats(); s.ProbesFailed == 0 || s.Unreachable == 0 || s.Verdicts != 1 || s.Refutations != 0 {
+		t.Errorf("counted %+v", s)
 	}
 
 	// The same id comes back as another run at the same address: the old one is superseded.

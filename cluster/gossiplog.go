@@ -15,6 +15,7 @@ import (
 type gossipLog struct {
 	log     *zap.Logger
 	limiter *rate.Limiter
+	stats   *gossipStats
 
 	// Owned by Write, of which a log.Logger runs one at a time.
 	said map[string]time.Time // kind of line → when it was a warning last; at most maxKinds
@@ -25,8 +26,8 @@ const (
 	maxKinds  = 64
 )
 
-func newGossipLog(log *zap.Logger) *gossipLog {
-	return &gossipLog{log: log, limiter: rate.NewLimiter(rate.Every(time.Second), 10), said: make(map[string]time.Time)}
+func newGossipLog(log *zap.Logger, stats *gossipStats) *gossipLog {
+	return &gossipLog{log: log, stats: stats, limiter: rate.NewLimiter(rate.Every(time.Second), 10), said: make(map[string]time.Time)}
 }
 
 // Write takes one line.
@@ -37,16 +38,14 @@ func (g *gossipLog) Write(line []byte) (int, error) {
 			level, detail = l, d
 		}
 	}
-	field := zap.ByteString("detail", bytes.TrimPrefix(detail, []byte("memberlist: ")))
-	switch string(level) {
-	case "DEBUG", "INFO":
+	detail = bytes.TrimPrefix(detail, []byte("memberlist: "))
+	warning := string(level) != "DEBUG" && string(level) != "INFO"
+	g.stats.hear(detail, warning)
+	field := zap.ByteString("detail", detail)
+	if warning && g.fresh(detail) && g.limiter.Allow() {
+		g.log.Warn("gossip trouble", field)
+	} else {
 		g.log.Debug("gossip", field)
-	default:
-		if g.fresh(detail) && g.limiter.Allow() {
-			g.log.Warn("gossip trouble", field)
-		} else {
-			g.log.Debug("gossip", field)
-		}
 	}
 	return len(line), nil
 }

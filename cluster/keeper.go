@@ -51,6 +51,9 @@ type KeeperConfig struct {
 	// Logger hears of foundings, owners that changed and mistakes. If nil, nobody does.
 	Logger *zap.Logger
 
+	// Stats counts what happens. If nil, nobody sees it.
+	Stats *Stats
+
 	// Break switches a rule off, so that a simulation can see that it is noticed.
 	Break Break
 }
@@ -83,6 +86,9 @@ func (c KeeperConfig) withDefaults() KeeperConfig {
 	if c.Logger == nil {
 		c.Logger = zap.NewNop()
 	}
+	if c.Stats == nil {
+		c.Stats = new(Stats)
+	}
 	return c
 }
 
@@ -106,8 +112,9 @@ type Issue struct {
 //
 // Invariant: its Table is one that the register committed, and never goes back to a lower Version.
 type Keeper struct {
-	cfg KeeperConfig
-	log *zap.Logger
+	cfg   KeeperConfig
+	log   *zap.Logger
+	stats *Stats
 
 	nodes []Node // as membership told, without what links and witnesses add
 	view  *View
@@ -172,6 +179,7 @@ func NewKeeper(cfg KeeperConfig) *Keeper {
 	return &Keeper{
 		cfg:     cfg,
 		log:     cfg.Logger,
+		stats:   cfg.Stats,
 		view:    NewView(0, nil),
 		ring:    &Ring{},
 		peers:   make(map[proto.NodeName]*peer),

@@ -159,6 +159,7 @@ func (k *Keeper) move(now time.Time, d *draft) {
 		}
 	}
 	c.Moves = append(c.Moves, begun...)
+	k.stats.MovesBegun.Add(uint64(len(begun)))
 	if len(begun) > 0 && len(d.table.Moves) == 0 {
 		k.log.Info("partitions begin to move", zap.Int("at a time", k.cfg.MaxMoves))
 	}
@@ -187,6 +188,7 @@ func (k *Keeper) late(now time.Time, under []plan.Move) (list []proto.Partition)
 		}
 		if now.Sub(s.since) >= bound {
 			list = append(list, x.Partition)
+			k.stats.MovesLate.Add(1)
 			m.rest[x.Partition] = now.Add(restFor)
 			if x.State == plan.Learning {
 				m.slow[x.Partition] = min(m.slow[x.Partition]+1, maxLate)

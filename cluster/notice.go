@@ -10,12 +10,18 @@ import (
 
 // What a Keeper tells operators, and nobody else: nothing is decided by it.
 
-// reportNodes logs who came, went and changed since the last View.
+// reportNodes logs and counts who came, went and changed since the last View.
 func (k *Keeper) reportNodes(next *View) {
 	for _, n := range next.nodes {
 		was, known := k.view.Node(n.Name)
 		if known && was.State == n.State {
 			continue
+		}
+		switch {
+		case n.State == Suspect:
+			k.stats.Suspicions.Add(1)
+		case n.State == Dead && known:
+			k.stats.Deaths.Add(1)
 		}
 		k.log.Info("node changed", zap.String("node", string(n.Name)), zap.Stringer("role", n.Role), zap.Stringer("state", n.State))
 	}
@@ -89,6 +95,7 @@ func (k *Keeper) reportLeader(now time.Time) {
 	led := k.Leader(now) != ""
 	switch {
 	case !led && k.led:
+		k.stats.LeadersLost.Add(1)
 		k.log.Error("no majority of the voters is reached: the table cannot change", zap.Strings("voters", texts(k.table.Voters)))
 	case led && !k.led:
 		k.log.Info("the register is led", zap.String("leader", string(k.Leader(now))))

@@ -81,6 +81,7 @@ func (k *Keeper) grant(now time.Time, d *draft) {
 		}
 		for i := range list {
 			if k.grantOne(now, d, row, &list[i].Wish) {
+				k.stats.WishesGranted[list[i].Kind].Add(1)
 				k.lead.news.add(now, report{list[i].Kind, list[i].Node})
 				break
 			}
