@@ -18,5 +18,5 @@
 //
 // Read register.go, then order.go for what can be asked of it; life.go for one raft instance,
 // quicken.go for its elections and state.go for its state machine; store.go, directory.go and snapshot.go for what is kept where;
-// streams.go and log.go for how raft talks.
+// streams.go and log.go for how raft talks, stats.go for what is shown of it.
 package register

@@ -53,7 +53,7 @@ func FuzzState(f *testing.F) {
 	f.Add(append(bytes.Clone(one), two...))
 	f.Add(append(bytes.Clone(two), one...))
 	f.Fuzz(func(t *testing.T, in []byte) {
-		mark := func() *state { return &state{log: zap.NewNop(), seen: newSeen(func() {})} }
+		mark := func() *state { return &state{log: zap.NewNop(), seen: newSeen(func() {}), counts: new(counts)} }
 		a, b := mark(), mark()
 		first := cluster.AppendCommand(nil, &cluster.Command{Term: 1, Found: foundOrder(founding(0)).Command.Found})
 		in = append([]byte{1, byte(len(first) >> 8), byte(len(first))}, append(first, in...)...)

@@ -58,6 +58,7 @@ type life struct {
 	raft     *raft.Raft
 	trans    *raft.NetworkTransport
 	streams  *streams
+	counts   *counts
 	changed  func()
 	gone     chan struct{} // closed when raft has ended
 	led      chan struct{} // receives a value when we lead
@@ -80,9 +81,9 @@ type life struct {
 
 // startLife starts raft on what h holds. failed is called, from a goroutine of raft that ends then,
 // when raft cannot go on.
-func startLife(h *home, s *streams, seen *seen, log *zap.Logger, failed func(error)) (l *life, err error) {
+func startLife(h *home, s *streams, seen *seen, counts *counts, log *zap.Logger, failed func(error)) (l *life, err error) {
 	l = &life{
-		voter: h.voter, log: log, streams: s, changed: seen.changed,
+		voter: h.voter, log: log, streams: s, counts: counts, changed: seen.changed,
 		gone: make(chan struct{}), led: make(chan struct{}, 1),
 		wake: make(chan raft.Observation, 1), orders: newOrders(),
 	}
@@ -96,7 +97,7 @@ func startLife(h *home, s *streams, seen *seen, log *zap.Logger, failed func(err
 	err = guarded(func() error {
 		l.raft, err = raft.NewRaft(
 			raftConfig(h.voter, newRaftLog(log)),
-			&state{log: log, seen: seen, left: l.pruneLater},
+			&state{log: log, seen: seen, counts: counts, left: l.pruneLater},
 			&guardedLogs{LogStore: h.store.logs, snapshots: h.store.snapshots, failed: fail},
 			&guardedStable{StableStore: h.store.stable, failed: fail},
 			h.store.snapshots,
@@ -208,6 +209,7 @@ func (l *life) look() {
 	leader, servers := l.leaderNow(), l.servers()
 	if leader != l.leader {
 		if leader != "" {
+			l.counts.leaders.Add(1)
 			l.log.Info("register leader changed", zap.String("leader", string(leader)), zap.Uint64("raft_term", l.raft.CurrentTerm()))
 			if l.quicken.wants(leader) {
 				l.calm()

@@ -53,6 +53,7 @@ type Register struct {
 	orders  *orders       // all that are under way, here and in the life
 	accepts chan struct{} // a slot per stream that Accept took
 	broken  chan error    // receives why raft cannot go on
+	counts  counts
 
 	// changing is held, by a value in it, by whoever starts or ends a life. A channel, because the
 	// holder waits for raft.
@@ -120,6 +121,9 @@ func (r *Register) Run(ctx context.Context) error {
 	for {
 		select {
 		case err := <-r.broken:
+			if !errors.Is(err, errReplaced) {
+				r.counts.failures.Add(1)
+			}
 			switch {
 			case errors.Is(err, errReplaced):
 				r.log.Info("register starts again from a snapshot")
@@ -261,7 +265,7 @@ func (r *Register) change() (release func(), err error) {
 // start begins a life with what home holds. changing is held, and there is none.
 func (r *Register) start() (*life, error) {
 	h := r.home
-	l, err := startLife(h, newStreams(h.voter, h.founding, r.cfg.Streams), r.now().seen, r.log, r.fail)
+	l, err := startLife(h, newStreams(h.voter, h.founding, r.cfg.Streams), r.now().seen, &r.counts, r.log, r.fail)
 	r.update(func(p *present) { p.voter, p.founding, p.life = h.voter, h.founding, l })
 	return l, err
 }

@@ -222,6 +222,9 @@ func TestSnapshotForALearner(t *testing.T) {
 		if stats := life.raft.Stats(); stats["last_snapshot_index"] == "0" {
 			t.Fatal("no snapshot was taken")
 		}
+		if s := all[0].register.Stats(); s.Snapshots == 0 {
+			t.Errorf("no snapshot is counted: %+v", s)
+		}
 		first, err := all[0].register.home.store.logs.FirstIndex()
 		if err != nil || first == 1 {
 			t.Fatalf("the log begins at %d, %v", first, err)
@@ -233,6 +236,9 @@ func TestSnapshotForALearner(t *testing.T) {
 			if !late.has(p) {
 				t.Fatalf("the newcomer lacks %d", p)
 			}
+		}
+		if s := late.register.Stats(); s.Restores != 1 {
+			t.Errorf("%d restores are counted", s.Restores)
 		}
 		all[0].must(cluster.Order{Kind: cluster.OrderTransfer, Voter: late.name})
 		w.until("newcomer that leads", func() bool { return late.register.Status().Term != 0 })

@@ -47,10 +47,11 @@ func (s *seen) note(f *facts) {
 //
 // Invariant: what it holds is a function of the log alone, so all voters hold the same at an index.
 type state struct {
-	log  *zap.Logger
-	seen *seen
-	left func(servers []raft.ServerID) // told of those that stay when one is gone; nil for nobody
-	now  facts
+	log    *zap.Logger
+	seen   *seen
+	counts *counts
+	left   func(servers []raft.ServerID) // told of those that stay when one is gone; nil for nobody
+	now    facts
 
 	servers []raft.ServerID // of the last configuration
 }
@@ -124,7 +125,10 @@ func (s *state) publish() {
 }
 
 // Snapshot returns what Persist writes, later and beside Apply.
-func (s *state) Snapshot() (raft.FSMSnapshot, error) { return frozen{s.now}, nil }
+func (s *state) Snapshot() (raft.FSMSnapshot, error) {
+	s.counts.snapshots.Add(1)
+	return frozen{s.now}, nil
+}
 
 // Restore replaces everything by a snapshot.
 func (s *state) Restore(from io.ReadCloser) error {
@@ -137,6 +141,7 @@ func (s *state) Restore(from io.ReadCloser) error {
 		return err
 	}
 	s.now = f
+	s.counts.restores.Add(1)
 	s.publish()
 	return nil
 }
