@@ -138,7 +138,7 @@ func settledSamples(settled bool, singleCopy int) []Sample {
 		value = 1
 	}
 	return []Sample{
-		{Name: "roomring_settled", Help: "1 when every partition has a living owner and no node is suspect.", Gauge: true, Value: value},
+		{Name: "roomring_settled", Help: "1 when every partition is where it should be, with all the copies that it should have, and no node is suspect.", Gauge: true, Value: value},
 		{Name: "roomring_single_copy_partitions", Help: "Partitions with fewer than two living copies.", Gauge: true, Value: float64(singleCopy)},
 	}
 }

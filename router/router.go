@@ -224,6 +224,10 @@ func (r *Router) Stats(ctx context.Context) ([]Stats, error) {
 	return out, nil
 }
 
+// MaxConns is how many client conns are open at once at most: what the Config
+// says, or what descriptors allow.
+func (r *Router) MaxConns() int { return r.cfg.MaxConns }
+
 // addresses counts conns and accepts by client address, when that is limited.
 // It is asked once per handshake, from all lanes.
 type addresses struct {

@@ -63,6 +63,10 @@ type Config struct {
 
 	// Logger is for operators. If nil, nothing is logged.
 	Logger *zap.Logger
+
+	// LogDropped tells how many lines Logger has left out so far, because there
+	// were too many of their kind. If nil, none.
+	LogDropped func() uint64
 }
 
 // Net is a network other than TCP. Both functions must be set; addresses are

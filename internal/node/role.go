@@ -84,6 +84,7 @@ func (r *routerRole) samples(ctx context.Context, to []admin.Sample) ([]admin.Sa
 		return to, err
 	}
 	to = admin.AppendStats(to, "router", each(lanes, func(s *router.Stats) *router.Counters { return &s.Conns })...)
+	to = append(to, admin.Sample{Name: "roomring_router_max_conns", Help: "Conns that may be open at once; above it a handshake is answered 503.", Gauge: true, Value: float64(r.MaxConns())})
 	to = admin.AppendStats(to, "hub", each(lanes, func(s *router.Stats) *hub.Stats { return &s.Hub })...)
 	return admin.AppendStats(to, "loop", each(lanes, func(s *router.Stats) *poll.Stats { return &s.Loop })...), nil
 }
