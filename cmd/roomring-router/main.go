@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"os"
 
+	"go.uber.org/zap"
+
 	"github.com/roomring/roomring/cmd/internal/process"
 	"github.com/roomring/roomring/internal/settings"
 )
@@ -28,6 +30,7 @@ func run(args []string) error {
 	}
 	defer log.Sync() // stderr: nothing to do about an error
 	s.ApplyMemoryLimit()
+	log.Info("memory limit set", zap.Int64("bytes", int64(s.MemoryLimit)), zap.String("from", s.MemoryLimitSource()))
 	ctx, drain, stop := process.Signals(context.Background())
 	defer stop()
 	return runRouter(ctx, drain, s, log)

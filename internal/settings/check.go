@@ -314,12 +314,14 @@ func (s *source) checkSeeds(n *Node) error {
 
 func (s *source) checkMemory(n *Node) error {
 	if n.MemoryLimit == 0 {
-		n.MemoryLimit, s.chosen["memory-limit"] = memoryLimit("/")
+		n.MemoryLimit, n.memoryWhy = memoryLimit("/")
+		s.chosen["memory-limit"] = n.memoryWhy
 		return nil // whatever the machine gives: there is nobody to complain to
 	}
 	if n.MemoryLimit < minMemory {
 		return s.failf("memory-limit", "%s is too small: give 64MiB or more", n.MemoryLimit)
 	}
+	n.memoryWhy = s.place(s.from["memory-limit"])
 	return nil
 }
 

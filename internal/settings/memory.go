@@ -45,17 +45,32 @@ const unlimited = 1 << 60
 
 // cgroupLimit returns the tightest memory limit of this process's cgroups, or 0. Inside a container
 // the cgroup's own directory is usually mounted at the root of the hierarchy, so both are tried.
+// memory.high counts: above it the kernel does not kill, but slows the process down to a crawl.
 func cgroupLimit(root string) Bytes {
 	var tightest Bytes
 	for _, dir := range cgroupDirs(root) {
-		for _, name := range []string{"memory.max", "memory.limit_in_bytes"} {
-			n := readNumber(filepath.Join(dir, name))
+		for _, n := range []Bytes{
+			readNumber(filepath.Join(dir, "memory.max")), readNumber(filepath.Join(dir, "memory.high")),
+			readNumber(filepath.Join(dir, "memory.limit_in_bytes")), hierarchicalLimit(dir),
+		} {
 			if n > 0 && n < unlimited && (tightest == 0 || n < tightest) {
 				tightest = n
 			}
 		}
 	}
 	return tightest
+}
+
+// hierarchicalLimit is what cgroup v1 says of the directories above, which a container does not see.
+func hierarchicalLimit(dir string) Bytes {
+	text, _ := os.ReadFile(filepath.Join(dir, "memory.stat")) // v2 has one too, without that line
+	for line := range strings.Lines(string(text)) {
+		if digits, ok := strings.CutPrefix(line, "hierarchical_memory_limit "); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(digits), 10, 64) // 0 is unknown
+			return Bytes(n)
+		}
+	}
+	return 0
 }
 
 // cgroupDirs lists the directories of this process's cgroup and of those above it, v2 and v1.

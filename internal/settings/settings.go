@@ -89,12 +89,16 @@ type Node struct {
 	PrintConfig bool   `name:"print-config" group:"Process" help:"Print what takes effect and where it came from, then exit."`
 	Version     bool   `name:"version" group:"Process" help:"Print the version, then exit."`
 
-	keys [][]byte
+	keys      [][]byte
+	memoryWhy string
 }
 
 // Keys returns the cluster keys, 32 bytes each. The first encrypts, all decrypt; none means that
 // links and gossip are on loopback.
 func (n *Node) Keys() [][]byte { return n.keys }
+
+// MemoryLimitSource says where MemoryLimit came from, in a few words: a flag, a variable, the cgroup.
+func (n *Node) MemoryLimitSource() string { return n.memoryWhy }
 
 // APIKeys returns the tokens that may publish over HTTP; none means that nobody may.
 func (r *Router) APIKeys() []string { return r.apiKeys }

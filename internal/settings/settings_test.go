@@ -357,7 +357,7 @@ func TestPrintedConfigIsAConfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.Config = ""
+	got.Config, got.memoryWhy = "", want.memoryWhy // the file is where it is from now
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("read again: %+v\nwant: %+v", got, want)
 	}
@@ -449,6 +449,16 @@ func TestCgroupLimit(t *testing.T) {
 		{"no limit, v2", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 0},
 		{"tightest of the path", map[string]string{"proc/self/cgroup": "0::/a/b\n", "sys/fs/cgroup/a/memory.max": "100\n", "sys/fs/cgroup/a/b/memory.max": "200\n"}, 100},
 		{"v1", map[string]string{"proc/self/cgroup": "3:cpu:/x\n2:memory:/y\n", "sys/fs/cgroup/memory/y/memory.limit_in_bytes": "300\n"}, 300},
+		{"nested, no limit in between", map[string]string{
+			"proc/self/cgroup": "0::/a/b/c\n", "sys/fs/cgroup/a/memory.max": "900\n", "sys/fs/cgroup/a/b/memory.max": "max\n", "sys/fs/cgroup/a/b/c/memory.max": "max\n",
+		}, 900},
+		{"throttled, v2", map[string]string{"proc/self/cgroup": "0::/a\n", "sys/fs/cgroup/a/memory.max": "900\n", "sys/fs/cgroup/a/memory.high": "800\n"}, 800},
+		{"both versions", map[string]string{"proc/self/cgroup": "2:memory:/y\n0::/a\n", "sys/fs/cgroup/memory/y/memory.limit_in_bytes": "300\n", "sys/fs/cgroup/a/memory.max": "max\n"}, 300},
+		{"container, v1", map[string]string{"proc/self/cgroup": "2:memory:/docker/x\n", "sys/fs/cgroup/memory/memory.limit_in_bytes": "400\n"}, 400},
+		{"a pod's limit, v1", map[string]string{
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n", "sys/fs/cgroup/memory/memory.stat": "cache 1\nhierarchical_memory_limit 500\nhierarchical_memsw_limit 600\n",
+		}, 500},
+		{"not a number", map[string]string{"sys/fs/cgroup/memory.max": "12 MiB\n", "sys/fs/cgroup/memory.high": ""}, 0},
 		{"no limit, v1", map[string]string{"sys/fs/cgroup/memory/memory.limit_in_bytes": "9223372036854771712\n"}, 0},
 	}
 	for _, test := range tests {
@@ -465,6 +475,28 @@ func TestCgroupLimit(t *testing.T) {
 		if got := cgroupLimit(root); got != test.want {
 			t.Errorf("%s: %d, want %d", test.name, got, test.want)
 		}
+	}
+}
+
+// TestMemoryLimitSaysWhereItIsFrom: an operator who is told a limit wants to know whose it is.
+func TestMemoryLimitSaysWhereItIsFrom(t *testing.T) {
+	env := func(name string) string { return map[string]string{"ROOMRING_MEMORY_LIMIT": "256MiB"}[name] }
+	for _, test := range []struct {
+		args   []string
+		getenv func(string) string
+		want   string
+	}{
+		{[]string{"--memory-limit=128MiB"}, env, "flag"},
+		{nil, env, "ROOMRING_MEMORY_LIMIT"},
+	} {
+		h, err := LoadShard(Program{Name: "shard", Getenv: test.getenv}, test.args)
+		if err != nil || h.MemoryLimitSource() != test.want {
+			t.Errorf("%v: %q, %v, want %q", test.args, h.MemoryLimitSource(), err, test.want)
+		}
+	}
+	h, err := LoadShard(Program{Name: "shard"}, nil)
+	if err != nil || h.MemoryLimitSource() == "" || h.MemoryLimit < 1<<20 {
+		t.Errorf("by itself: %d, %q, %v", h.MemoryLimit, h.MemoryLimitSource(), err)
 	}
 }
 
