@@ -106,7 +106,7 @@ func newRuntime() runtime {
 	)}
 }
 
-var runtimeMetrics = regexp.MustCompile(`^/(sched/latencies|sched/pauses/total/gc|gc/heap/live|gc/heap/goal|memory/classes/(total|heap/objects|heap/unused|heap/released|heap/stacks)|cpu/classes/gc/total|cgo/go-to-c-calls):`)
+var runtimeMetrics = regexp.MustCompile(`^/(sched/latencies|sched/pauses/total/gc|gc/heap/live|gc/heap/goal|memory/classes/(total|heap/objects|heap/unused|heap/released|heap/stacks)|cpu/classes/gc/total):`)
 
 // Describe tells of all but the summary.
 func (r runtime) Describe(ch chan<- *prometheus.Desc) {

@@ -161,7 +161,7 @@ func (k *Keeper) move(now time.Time, d *draft) {
 	c.Moves = append(c.Moves, begun...)
 	k.stats.MovesBegun.Add(uint64(len(begun)))
 	if len(begun) > 0 && len(d.table.Moves) == 0 {
-		k.log.Info("partitions begin to move", zap.Int("at a time", k.cfg.MaxMoves))
+		k.log.Info("partitions begin to move", zap.Int("at_a_time", k.cfg.MaxMoves))
 	}
 }
 

@@ -24,7 +24,7 @@ func (l *raftLog) Log(level hclog.Level, msg string, args ...any) {
 	if !l.log.Core().Enabled(zapcore.DebugLevel) {
 		return
 	}
-	fields := []zap.Field{zap.String("level", level.String()), zap.String("detail", msg)}
+	fields := []zap.Field{zap.String("raft_level", level.String()), zap.String("detail", msg)}
 	all := append(l.args[:len(l.args):len(l.args)], args...)
 	for i := 0; i+1 < len(all); i += 2 {
 		key, ok := all[i].(string)

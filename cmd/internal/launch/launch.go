@@ -56,7 +56,7 @@ func Common(n *settings.Node, log *zap.Logger) (node.Config, error) {
 		MaxMoves: n.MaxMoves,
 		Join:     n.Join, Keys: n.Keys(), DataDir: n.DataDir,
 		AdminToken: string(n.AdminToken), AdminReadToken: string(n.AdminReadToken),
-		Logger: log,
+		Logger: log, LogDropped: func() uint64 { return process.Dropped(log) },
 	}
 	if n.MaxMoves == 0 {
 		config.MaxMoves = -1 // zero would be the default

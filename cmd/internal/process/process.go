@@ -10,10 +10,6 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
-	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/roomring/roomring/internal/settings"
 )
@@ -91,25 +87,4 @@ func Reloads() (<-chan os.Signal, func()) {
 	heard := make(chan os.Signal, 1) // one reload that waits is enough
 	signal.Notify(heard, syscall.SIGHUP)
 	return heard, func() { signal.Stop(heard) }
-}
-
-// Logger writes to f as the settings say: JSON for machines, columns for a person at a terminal.
-// Repeated messages are sampled per second, so that a flood of one kind cannot fill a disk.
-func Logger(f *os.File, n *settings.Node) (*zap.Logger, error) {
-	level, err := zapcore.ParseLevel(n.LogLevel)
-	if err != nil {
-		return nil, err
-	}
-	config := zap.NewProductionEncoderConfig()
-	config.TimeKey, config.MessageKey, config.EncodeTime = "time", "message", zapcore.RFC3339NanoTimeEncoder
-	encoder := zapcore.NewJSONEncoder(config)
-	if n.LogFormat == "console" || n.LogFormat == "auto" && Terminal(f) {
-		config.EncodeTime = zapcore.TimeEncoderOfLayout("15:04:05.000")
-		config.EncodeLevel = zapcore.CapitalLevelEncoder
-		encoder = zapcore.NewConsoleEncoder(config)
-	}
-	core := zapcore.NewCore(encoder, zapcore.Lock(f), level)
-	const first, thereafter = 100, 1000
-	core = zapcore.NewSamplerWithOptions(core, time.Second, first, thereafter)
-	return zap.New(core).With(zap.String("self", n.ID)), nil // "node" is whom a message is about
 }
