@@ -7,7 +7,7 @@
 // shares nothing with the others.
 //
 // Read shard.go, then lane.go, where a turn is, then follow.go, about what is
-// agreed on with the coordinator.
+// agreed on with the coordinator, and list.go, about what operators ask.
 package shard
 
 import (
@@ -105,6 +105,8 @@ func (c *Config) setDefaults() {
 type Shard struct {
 	cfg   Config
 	lanes []*lane
+
+	listing chan struct{} // has something while a list of rooms is made
 }
 
 // New checks the configuration and starts nothing.
@@ -116,7 +118,7 @@ func New(cfg Config) (*Shard, error) {
 	if cfg.Lanes&(cfg.Lanes-1) != 0 {
 		return nil, fmt.Errorf("new shard: %d lanes: want a power of two", cfg.Lanes)
 	}
-	s := &Shard{cfg: cfg}
+	s := &Shard{cfg: cfg, listing: make(chan struct{}, 1)}
 	for i := range cfg.Lanes {
 		l, err := newLane(&s.cfg, i)
 		if err != nil {

@@ -206,7 +206,7 @@ func TestRoomInfo(t *testing.T) {
 	g.say(r1, "lobby", "hello", "you")
 	i, ok := g.l.Room("lobby")
 	have := fmt.Sprintf("%v %+v", ok, i)
-	want := "true {Room:lobby Partition:0 Term:1 Epoch:0000000000001 Offset:2 First:1 Kept:2 Bytes:8 Members:10 Routers:[{Name:r1/0000000000001 Members:7} {Name:r2/0000000000001 Members:3}] Followers:[]}"
+	want := "true {Room:lobby Partition:0 Term:1 Epoch:0000000000001 Offset:2 First:1 Kept:2 Bytes:8 Members:10 Routers:[{Name:r1/0000000000001 Members:7} {Name:r2/0000000000001 Members:3}] Followers:[] MessagesPerSecond:0}"
 	if have != want {
 		t.Errorf("room:\n  have %s\n  want %s", have, want)
 	}
@@ -216,61 +216,6 @@ func TestRoomInfo(t *testing.T) {
 	}
 	if _, ok := g.l.Room("elsewhere"); ok {
 		t.Error("there is a room nobody asked for")
-	}
-}
-
-func TestRoomsAreListedByPartition(t *testing.T) {
-	g := newRig(t, Config{Partitions: 8, Lanes: 2, Lane: 1})
-	r := g.up("r1")
-	made := 0
-	for i := range 40 {
-		name := fmt.Sprintf("room%d", i)
-		p := proto.PartitionOfString(name, 8)
-		b, start := proto.BeginBatch(nil, proto.FrameAttach, p, 1)
-		b = proto.End(proto.AppendAttachEntry(b, name, proto.Epoch{}, 0), start)
-		if err := g.send(r, b); (err == nil) != (p%2 == 1) {
-			t.Fatalf("attach in partition %d of lane 1: %v", p, err)
-		} else if err == nil {
-			made++
-		}
-	}
-	var infos []Info
-	calls := 0
-	for from, more := proto.Partition(0), true; more; calls++ {
-		infos, from, more = g.l.Rooms(infos, from, "room", 1)
-	}
-	if len(infos) != made || calls < 3 {
-		t.Errorf("%d of %d rooms in %d calls", len(infos), made, calls)
-	}
-	for i := 1; i < len(infos); i++ {
-		if infos[i].Partition < infos[i-1].Partition {
-			t.Errorf("partition %d comes after %d", infos[i].Partition, infos[i-1].Partition)
-		}
-	}
-	if infos, _, _ := g.l.Rooms(nil, 0, "nothing", 10); len(infos) != 0 {
-		t.Errorf("%d rooms have a prefix that none has", len(infos))
-	}
-}
-
-func TestListingIsShort(t *testing.T) {
-	g := newRig(t, Config{Partitions: 8})
-	r := g.up("r1")
-	made := 0
-	for i := range 2 * maxSeen {
-		name := fmt.Sprint(i)
-		b, start := proto.BeginBatch(nil, proto.FrameAttach, proto.PartitionOfString(name, 8), 1)
-		g.must(r, proto.End(proto.AppendAttachEntry(b, name, proto.Epoch{}, 0), start))
-		made++
-	}
-	infos, from, more := g.l.Rooms(nil, 0, "", 1<<20)
-	if !more || len(infos) > maxSeen*2*3/4 {
-		t.Errorf("one call listed %d rooms", len(infos))
-	}
-	for more {
-		infos, from, more = g.l.Rooms(infos, from, "", 1<<20)
-	}
-	if len(infos) != made {
-		t.Errorf("%d of %d rooms are listed", len(infos), made)
 	}
 }
 
@@ -310,8 +255,7 @@ func TestNoRoomIsForgottenWhileRoutersAttach(t *testing.T) {
 }
 
 func (g *rig) roomNames() (names []string) {
-	infos, _, _ := g.l.Rooms(nil, 0, "", 1000)
-	for _, i := range infos {
+	for _, i := range list(g.l, RoomsQuery{Limit: MaxRooms}, g.now).Rooms {
 		names = append(names, i.Room)
 	}
 	return names

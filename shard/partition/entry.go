@@ -292,6 +292,9 @@ func (l *Lane) applyMessage(p *part, i proto.Index, e *proto.Entry) {
 	rm.touched = max(rm.touched, time.Duration(e.At))
 	if p.owned {
 		l.stats.Published++
+		if l.watching && !rm.paced {
+			l.pace(rm)
+		}
 		l.wake(rm)
 	}
 }

@@ -209,6 +209,10 @@ func (l *Lane) hide(rm *roomState) {
 
 // erase drops a room that has no cursors, and its epoch with it.
 func (l *Lane) erase(rm *roomState) {
+	rm.gone = true
+	for _, w := range l.walks {
+		w.skip(rm)
+	}
 	l.store.Release(&rm.log)
 	l.wheel.remove(rm)
 	l.hide(rm)

@@ -3,7 +3,6 @@ package partition
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"github.com/roomring/roomring/proto"
 )
@@ -19,8 +18,11 @@ type Info struct {
 	Kept      int              // messages
 	Bytes     int64            // of their payloads
 	Members   int              // at all routers
-	Routers   []RouterInfo     // attached routers by name; nil from Rooms
-	Followers []proto.NodeName // those of the row: in sync
+	Routers   []RouterInfo     // attached routers by name; nil from a Walk
+	Followers []proto.NodeName // those of the row: in sync; not to be changed
+
+	// MessagesPerSecond is that of a Walk while somebody watches, else 0.
+	MessagesPerSecond float64
 }
 
 // RouterInfo is one attached router.
@@ -55,46 +57,21 @@ func (l *Lane) RoomsOf(number proto.Partition) int {
 }
 
 func (rm *roomState) info() Info {
-	i := Info{
+	return Info{
 		Room: rm.name, Partition: rm.part.number, Term: rm.part.row.Term,
 		Epoch: rm.log.Epoch(), Offset: rm.log.Head(), First: rm.log.First(),
-		Kept: rm.log.Kept(), Bytes: rm.log.Bytes(), Followers: rm.part.row.Followers,
+		Kept: rm.log.Kept(), Bytes: rm.log.Bytes(), Members: rm.members(), Followers: rm.part.row.Followers,
 	}
-	for c := rm.cursors; c != nil; c = c.later {
-		if !c.fetch && !c.peer.down {
-			i.Members += int(c.members)
-		}
-	}
-	return i
 }
 
-// Rooms appends the rooms of owned partitions whose names begin with prefix, partition by
-// partition from the given one on and in the order of their creation, until at
-// least limit are appended or many were looked at, so that a call is short. It
-// returns the partition to go on from, and whether there is one. A call looks at
-// whole partitions only, so it may append more than limit.
-func (l *Lane) Rooms(infos []Info, from proto.Partition, prefix string, limit int) (_ []Info, next proto.Partition, more bool) {
-	start := (int(from) - l.cfg.Lane + l.cfg.Lanes - 1) / l.cfg.Lanes
-	enough, seen := len(infos)+limit, 0
-	for i := max(start, 0); i < len(l.parts); i++ {
-		p := &l.parts[i]
-		if len(infos) >= enough || seen >= maxSeen {
-			return infos, p.number, true
-		}
-		if !p.owned {
-			continue
-		}
-		for rm := p.first; rm != nil; rm = rm.next {
-			seen++
-			if rm.pending || rm.dying {
-				continue
-			}
-			if strings.HasPrefix(rm.name, prefix) {
-				infos = append(infos, rm.info())
-			}
+// members is how many there are at all routers with a link.
+func (rm *roomState) members() (n int) {
+	for c := rm.cursors; c != nil; c = c.later {
+		if !c.fetch && !c.peer.down {
+			n += int(c.members)
 		}
 	}
-	return infos, 0, false
+	return n
 }
 
 // Stats counts what a lane has (now) and did (since it was made).

@@ -56,9 +56,6 @@ const (
 	// watchTicks is in how many Ticks every partition is looked at once, also if
 	// it is not uneasy.
 	watchTicks = 10
-	// maxSeen bounds the rooms that one call of Rooms looks at, but for the
-	// last partition.
-	maxSeen = 16 << 10
 	// publisherAge is how long a publisher is remembered after its router left.
 	publisherAge = 10 * time.Minute
 	// settleAge: no room is forgotten so soon after its partition's term
@@ -177,6 +174,7 @@ type Lane struct {
 	owning   int     // rooms of owned partitions
 	audience int     // members of those rooms, at all routers with a link
 	wheel    wheel   // rooms of owned partitions by when time has something to do with them
+	walks    []*Walk // that are among the rooms
 	heldAll  int     // bytes of held frames
 	behind   []*part // that heard of a term above theirs; may hold some that know it by now
 
@@ -189,6 +187,14 @@ type Lane struct {
 	watched int     // partitions that were looked at because it was their turn
 	ticks   uint64
 	scratch []proto.Wish
+
+	// Messages per second, see pace.go.
+	watching     bool
+	sampled      bool          // since somebody watches
+	sampledAt    time.Duration // or when the watching began
+	watchedUntil time.Duration
+	paces        []pace
+
 	scanned int // partitions that were looked at for publishers that left
 	tidied  time.Duration
 
@@ -275,11 +281,13 @@ type roomState struct {
 
 	prev, next     *roomState // in its partition
 	earlier, later *roomState // in its bucket of the wheel
-	bucket         int32      // number of that bucket + 1; 0 when it is in none
+	bucket         int16      // number of that bucket + 1; 0 when it is in none
 	relaxed        bool       // the bucket was chosen while there was no live window
 	pending        bool       // noted, and its creation is not applied
 	dying          bool       // noted as forgotten, and that is not applied
 	partial        bool       // learned, and not all of it has come
+	paced          bool       // in Lane.paces
+	gone           bool       // erased
 }
 
 // NewLane makes a lane that owns nothing yet.

@@ -30,7 +30,7 @@ func newWheel(age time.Duration) wheel {
 func (w *wheel) add(rm *roomState, due time.Duration) {
 	n := int64((due + w.step - 1) / w.step)
 	n = min(max(n, w.passed+1), w.passed+buckets-1)
-	i := int32(n % buckets)
+	i := int16(n % buckets)
 	rm.bucket = i + 1
 	rm.later = w.buckets[i]
 	if rm.later != nil {
@@ -81,6 +81,7 @@ func (l *Lane) Tick(now time.Time) {
 	l.watch()
 	l.teachOn()
 	l.tidy()
+	l.endWatch()
 	for range tickRooms {
 		rm := l.wheel.next(l.now)
 		if rm == nil {
