@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/shard/partition"
 )
 
@@ -82,4 +83,15 @@ func (l *lane) walkOn(w *partition.Walk) (done bool) {
 		done = l.core.Walk(w, pieceRooms, l.loop.Now())
 	}
 	return done
+}
+
+// Tail tells of the messages of a room that this shard owns. It returns ErrStopped
+// when ctx ends.
+func (s *Shard) Tail(ctx context.Context, q partition.TailQuery) (partition.Tail, error) {
+	l := s.lanes[int(proto.PartitionOfString(q.Room, s.cfg.Partitions))%len(s.lanes)]
+	var t partition.Tail
+	if err := l.ask(ctx, func() { t = l.core.Tail(q) }); err != nil {
+		return partition.Tail{}, err // the lane may be writing t yet
+	}
+	return t, nil
 }

@@ -1,6 +1,8 @@
 package shard
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -105,5 +107,31 @@ func TestBusiestRooms(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		say(t, s, seqs, "room-9", "a", "b")
 		ask(" room-9 1.0 room-0 0.0 room-1 0.0", 0)
+	})
+}
+
+func TestTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, stop := owner(t)
+		say(t, s, map[proto.Partition]proto.Seq{}, "lobby", "a", "b", "c")
+		at, err := s.Tail(t.Context(), partition.TailQuery{Room: "lobby"})
+		if err != nil || !at.Found || at.Head != 3 || len(at.Messages) != 0 {
+			t.Errorf("from now: %+v, %v", at, err)
+		}
+		got, err := s.Tail(t.Context(), partition.TailQuery{Room: "lobby", Epoch: at.Epoch, After: 1, Limit: 9, Payload: true})
+		if err != nil || len(got.Messages) != 2 || string(got.Messages[1].Payload) != "c" {
+			t.Errorf("the last two: %+v, %v", got, err)
+		}
+		stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := s.Tail(ctx, partition.TailQuery{Room: "lobby"}); !errors.Is(err, ErrStopped) {
+			t.Errorf("tail = %v", err)
+		}
+		for _, sort := range []partition.Sort{partition.SortName, partition.SortMessages} {
+			if _, err := s.ListRooms(ctx, partition.RoomsQuery{Sort: sort}); !errors.Is(err, ErrStopped) {
+				t.Errorf("list by %s = %v", sort, err)
+			}
+		}
 	})
 }

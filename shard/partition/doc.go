@@ -27,6 +27,6 @@
 // followers), follow.go (what a follower does), lesson.go (how a learner is
 // taught), table.go (terms, promises, who keeps a copy), hold.go (who has to
 // wait), wish.go (what the coordinator is asked for), tick.go (what time does),
-// info.go, walk.go (all rooms, in pieces), pace.go (messages per second)
+// info.go, walk.go (all rooms, in pieces), pace.go (messages per second), tail.go
 // and digest.go (what operators see).
 package partition
