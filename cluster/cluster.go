@@ -82,6 +82,7 @@ type Cluster struct {
 	table  atomic.Pointer[Table]
 	stance atomic.Pointer[Stance]
 	probes atomic.Pointer[[]Probe]
+	fates  atomic.Pointer[map[proto.NodeName]Fate]
 
 	draining atomic.Bool
 	wake     chan struct{} // one slot: the inbox has something, or draining began
@@ -190,6 +191,10 @@ func (c *Cluster) Founding() proto.Founding { return c.Stance().Founding }
 
 // Instance returns the cluster that this node belongs to, zero while it knows none.
 func (c *Cluster) Instance() proto.Instance { return c.Founding().Instance }
+
+// Fates returns what proved the deaths of nodes of the View; who is dead and not in it, is so by the
+// membership's verdict or an operator's word. The map must not be changed.
+func (c *Cluster) Fates() map[proto.NodeName]Fate { return *c.fates.Load() }
 
 // Probes returns the nodes whose address is to be asked who is there, a few times a second as long as
 // they are in it. SetFate is told.
@@ -492,6 +497,10 @@ func (c *Cluster) swap() bool {
 	was := c.stance.Load()
 	if was != nil && *was == stance && asked != nil && slices.Equal(*asked, probes) && c.View() == k.View() && c.Ring() == k.Ring() && c.Table() == k.Table() {
 		return false
+	}
+	if c.View() != k.View() {
+		fates := k.Fates() // first: who sees the View may ask for them
+		c.fates.Store(&fates)
 	}
 	c.stance.Store(&stance)
 	c.view.Store(k.View())

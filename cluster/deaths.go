@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -316,6 +317,9 @@ func (k *Keeper) prove(now time.Time, x Death) {
 		k.order(Order{Kind: OrderQuicken})
 	}
 }
+
+// Fates returns what proves the deaths that are proved.
+func (k *Keeper) Fates() map[proto.NodeName]Fate { return maps.Clone(k.deaths.proved) }
 
 // Probes returns the nodes whose fate is to be found out: those whose link was lost, and those that
 // the Table names and nobody has seen. It is asked for again after each call of another method; each

@@ -9,5 +9,5 @@
 // ready.go and metrics.go. Any node answers for the whole cluster: figures.go
 // with settings.go and process.go (what a node tells of itself, and of all
 // others), then watch.go (streams of events), which shows what picture.go draws
-// and sampler.go asks for.
+// and sampler.go asks for, and what chronicle.go has seen happen.
 package node

@@ -23,10 +23,11 @@ func (n *Node) samples() []admin.Sample {
 	if err != nil {
 		samples = nil
 	}
-	links, register, figures := n.mesh.Stats(), n.voting.Stats(), n.cluster.Figures()
+	links, register, figures, seen := n.mesh.Stats(), n.voting.Stats(), n.cluster.Figures(), n.chronicle.stats()
 	samples = admin.AppendStats(samples, "link", &links)
 	samples = admin.AppendStats(samples, "cluster", &figures)
 	samples = admin.AppendStats(samples, "cluster", n.cluster.Stats())
+	samples = admin.AppendStats(samples, "cluster", &seen)
 	samples = admin.AppendStats(samples, "register", &register)
 	if n.gossip != nil {
 		gossip := n.gossip.Stats()

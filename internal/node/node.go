@@ -102,6 +102,7 @@ type Node struct {
 	process     process
 	sampler     *sampler
 	album       album
+	chronicle   chronicle
 
 	lacking atomic.Pointer[time.Time] // since when partitions that this shard could follow lack copies; nil: none does
 	patient atomic.Bool               // it still counts as unready for that
@@ -438,10 +439,16 @@ func (n *Node) handOver(ctx context.Context) {
 func (n *Node) watch(ctx context.Context) error {
 	changed, stop := n.cluster.Watch()
 	defer stop()
+	soon := time.NewTimer(0)
+	defer soon.Stop()
 	for {
 		n.apply()
+		if wake := n.note(time.Now()); !wake.IsZero() {
+			soon.Reset(time.Until(wake))
+		}
 		select {
 		case <-changed:
+		case <-soon.C:
 		case <-ctx.Done():
 			return nil
 		}

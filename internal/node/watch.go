@@ -36,8 +36,10 @@ func (s *source) Tail(context.Context, admin.TailQuery, func(admin.Event) error)
 // is the difference of two values, however long that takes.
 func (s *source) Watch(ctx context.Context, onlyFeed bool, tell func(admin.Event) error) error {
 	w := &watcher{node: (*Node)(s), tell: tell}
+	noted, deaf := w.node.chronicle.news.listen()
+	defer deaf()
 	if onlyFeed {
-		return w.run(ctx, nil, nil)
+		return w.run(ctx, noted, nil, nil)
 	}
 	changed, stop := w.node.cluster.Watch()
 	defer stop()
@@ -47,7 +49,7 @@ func (s *source) Watch(ctx context.Context, onlyFeed bool, tell func(admin.Event
 	if err := tell(admin.Event{Name: admin.EventRing, Data: w.shown.event}); err != nil {
 		return err
 	}
-	return w.run(ctx, changed, sampled)
+	return w.run(ctx, noted, changed, sampled)
 }
 
 // watcher is one reader of /v1/events.
@@ -57,22 +59,26 @@ type watcher struct {
 
 	shown   *picture // the last one that it was told
 	sampled *admin.NodesDocument
+	read    uint64 // of the feed, by Seq
+	begun   bool   // it was told what the feed had when it came
 }
 
 // run tells what is new until ctx ends. Channels that are nil never have news.
-func (w *watcher) run(ctx context.Context, changed, sampled <-chan struct{}) error {
+func (w *watcher) run(ctx context.Context, noted, changed, sampled <-chan struct{}) error {
 	pace := time.NewTimer(0)
 	defer pace.Stop()
 	<-pace.C
 	last, waits := time.Now(), false // when a change was told, and whether the next one waits for its time
-	var err error
-	if sampled != nil {
+	err := w.tellFeed()
+	if err == nil && sampled != nil {
 		err = w.tellNodes() // of another stream's asking
 	}
 	for err == nil {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-noted:
+			err = w.tellFeed()
 		case <-sampled:
 			err = w.tellNodes()
 		case <-changed:
@@ -108,4 +114,23 @@ func (w *watcher) tellNodes() error {
 	}
 	w.sampled = now
 	return w.tell(admin.Event{Name: admin.EventNodes, Data: *now})
+}
+
+// tellFeed tells what the feed has that it was not told yet.
+func (w *watcher) tellFeed() error {
+	events, lost := w.node.chronicle.after(w.read)
+	came := !w.begun // who has just come has lost nothing
+	w.begun = true
+	if lost > 0 && !came {
+		if err := w.tell(admin.Event{Name: admin.EventLost, Data: admin.LostEvent{Events: lost}}); err != nil {
+			return err
+		}
+	}
+	for _, e := range events {
+		w.read = e.Seq
+		if err := w.tell(admin.Event{Name: admin.EventFeed, Data: e}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
