@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -46,12 +45,29 @@ func (n *asked) post(ctx context.Context, path string, body any) ([]byte, error)
 
 // send sends one request; target lacks only scheme and host.
 func (n *asked) send(ctx context.Context, method string, target url.URL, text []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	answer, err := n.open(ctx, method, target, text)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, n.unreachable(err)
+	case len(body) > maxAnswer:
+		return nil, fmt.Errorf("%s does not answer like a node: more than %d MiB", n.Node, maxAnswer>>20)
+	}
+	return body, n.refused(answer, body)
+}
+
+// open sends a request and returns when the head of its answer is there.
+func (n *asked) open(ctx context.Context, method string, target url.URL, text []byte) (*http.Response, error) {
 	host, _, err := net.SplitHostPort(n.Node)
 	if err != nil || host == "" {
 		return nil, usage(fmt.Sprintf("--node: %q is not HOST:PORT", n.Node))
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
 	target.Scheme, target.Host = "http", n.Node
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(text))
 	if err != nil {
@@ -64,18 +80,14 @@ func (n *asked) send(ctx context.Context, method string, target url.URL, text []
 		request.Header.Set("Authorization", "Bearer "+n.Token)
 	}
 	// No proxy and no redirect: the token is for this node alone.
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true},
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: askTimeout,
+		DialContext: (&net.Dialer{Timeout: askTimeout}).DialContext},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.Do(request)
 	if err != nil {
 		return nil, n.unreachable(err)
 	}
-	defer answer.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswer))
-	if err != nil {
-		return nil, n.unreachable(err)
-	}
-	return body, n.refused(answer, body)
+	return answer, nil
 }
 
 // read parses a good answer.
@@ -86,45 +98,40 @@ func (n *asked) read(body []byte, into any) error {
 	return nil
 }
 
+// awayError says that no answer came, or not all of it. The next question may be answered.
+type awayError struct{ text string }
+
+func (e *awayError) Error() string { return e.text }
+
 // unreachable says in words why nothing answered.
 func (n *asked) unreachable(err error) error {
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("nothing answers at %s: is a node running, and is this its --admin address?", n.Node)
+		return &awayError{fmt.Sprintf("nothing answers at %s: is a node running, and is this its --admin address?", n.Node)}
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s gave no answer within %s", n.Node, askTimeout)
+		return &awayError{fmt.Sprintf("%s gave no answer within %s", n.Node, askTimeout)}
 	}
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("ask %s: %w", n.Node, err)
+	return &awayError{fmt.Sprintf("ask %s: %v", n.Node, err)}
 }
 
-// refused turns an answer other than 200 into an error.
+// refused turns an answer other than 200 and 202 into an error.
 func (n *asked) refused(answer *http.Response, body []byte) error {
-	if answer.StatusCode == http.StatusOK {
+	if answer.StatusCode == http.StatusOK || answer.StatusCode == http.StatusAccepted {
 		return nil
 	}
 	var fault struct {
 		Error struct{ Code, Message string }
 	}
 	if json.Unmarshal(body, &fault) != nil || fault.Error.Code == "" {
-		return fmt.Errorf("%s answered %s: is this a node's --admin address?", n.Node, answer.Status)
+		return fmt.Errorf("%s answered %s: is this a node's --admin address?", n.Node, printable(answer.Status))
 	}
-	text := fmt.Sprintf("%s: %s (%s)", n.Node, fault.Error.Message, fault.Error.Code)
+	text := fmt.Sprintf("%s: %s (%s)", n.Node, printable(fault.Error.Message), printable(fault.Error.Code))
 	if answer.StatusCode == http.StatusUnauthorized && n.Token == "" {
 		text += ": give --token or ROOMRING_ADMIN_TOKEN"
 	}
 	return errors.New(text)
-}
-
-// printable keeps names from the network from moving the cursor of somebody's terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r >= 0x7f && r < 0xa0 || r == '\u202e' || r == '\u200f' {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -14,9 +14,9 @@ import (
 )
 
 type benchCommand struct {
-	Fanout fanoutCommand `cmd:"" help:"Few large rooms: how many deliveries per second."`
-	Rooms  roomsCommand  `cmd:"" help:"Many small rooms: how many deliveries per second, how late."`
-	Idle   idleCommand   `cmd:"" help:"Many conns that say nothing: do they open, and do they stay."`
+	Fanout fanoutBench `cmd:"" help:"Few large rooms: how many deliveries per second."`
+	Rooms  roomsBench  `cmd:"" help:"Many small rooms: how many deliveries per second, how late."`
+	Idle   idleBench   `cmd:"" help:"Many conns that say nothing: do they open, and do they stay."`
 }
 
 const benchHelp = `Every message is followed to every member of its room. Without --rate, --window messages are in flight
@@ -43,7 +43,7 @@ type loadFlags struct {
 	OthersOnly bool          `name:"others-only" help:"The server does not send a publisher its own messages."`
 }
 
-type fanoutCommand struct {
+type fanoutBench struct {
 	benchFlags
 	loadFlags
 	Rooms      int `name:"rooms" placeholder:"N" default:"1" help:"Rooms."`
@@ -52,15 +52,15 @@ type fanoutCommand struct {
 	Window     int `name:"window" placeholder:"N" default:"64" help:"Messages in flight per room."`
 }
 
-func (fanoutCommand) Help() string { return benchHelp }
+func (fanoutBench) Help() string { return benchHelp }
 
 // Run loads few large rooms.
-func (c *fanoutCommand) Run(w *world) error {
+func (c *fanoutBench) Run(w *world) error {
 	cfg := c.loadFlags.config(c.Rooms, c.Members, c.Publishers, c.Window)
 	return c.benchFlags.run(w, "fanout", cfg)
 }
 
-type roomsCommand struct {
+type roomsBench struct {
 	benchFlags
 	loadFlags
 	Rooms      int `name:"rooms" placeholder:"N" default:"2000" help:"Rooms."`
@@ -69,27 +69,27 @@ type roomsCommand struct {
 	Window     int `name:"window" placeholder:"N" default:"1" help:"Messages in flight per room."`
 }
 
-func (roomsCommand) Help() string { return benchHelp }
+func (roomsBench) Help() string { return benchHelp }
 
 // Run loads many small rooms.
-func (c *roomsCommand) Run(w *world) error {
+func (c *roomsBench) Run(w *world) error {
 	cfg := c.loadFlags.config(c.Rooms, c.Members, c.Publishers, c.Window)
 	return c.benchFlags.run(w, "rooms", cfg)
 }
 
-type idleCommand struct {
+type idleBench struct {
 	benchFlags
 	Rooms   int `name:"rooms" placeholder:"N" default:"1000" help:"Rooms."`
 	Members int `name:"members" placeholder:"N" default:"10" help:"Members of each room."`
 }
 
-func (idleCommand) Help() string {
+func (idleBench) Help() string {
 	return `Opens all conns, answers pings, and counts the conns that end before the time is over.
 A process holds as many conns as it may have file descriptors (ulimit -n).`
 }
 
 // Run opens conns and watches them.
-func (c *idleCommand) Run(w *world) error {
+func (c *idleBench) Run(w *world) error {
 	return c.benchFlags.run(w, "idle", loadgen.Config{Rooms: c.Rooms, Members: c.Members})
 }
 
@@ -109,9 +109,9 @@ func (b *benchFlags) run(w *world, scenario string, cfg loadgen.Config) error {
 	if err := loadgen.Check(cfg); err != nil {
 		return usage(err.Error())
 	}
-	p := progressLine{w: w.stderr, rewrite: w.stderrTerminal}
+	p := statusLine{w: w.stderr, rewrite: w.stderrTerminal}
 	if b.Progress || w.stderrTerminal {
-		cfg.Progress = p.show
+		cfg.Progress = func(s loadgen.Progress) { p.show(benchLine(s)) }
 	}
 	report, err := loadgen.Run(w.ctx, cfg)
 	p.clear()
@@ -129,13 +129,8 @@ func (b *benchFlags) run(w *world, scenario string, cfg loadgen.Config) error {
 	return err
 }
 
-// progressLine shows one line of state: over the last one on a terminal, below it elsewhere.
-type progressLine struct {
-	w       io.Writer
-	rewrite bool
-}
-
-func (p *progressLine) show(s loadgen.Progress) {
+// benchLine words how far a bench is.
+func benchLine(s loadgen.Progress) string {
 	line := fmt.Sprintf("%s: %d of %d conns", s.Phase, s.Conns, s.Want)
 	if s.Phase != "connecting" {
 		line += fmt.Sprintf(", %s deliveries/s", thousands(s.PerSecond))
@@ -143,17 +138,7 @@ func (p *progressLine) show(s loadgen.Progress) {
 	if s.Faults > 0 {
 		line += fmt.Sprintf(", %d FAULTS", s.Faults)
 	}
-	if p.rewrite {
-		fmt.Fprintf(p.w, "\r\x1b[K%s", line)
-		return
-	}
-	fmt.Fprintln(p.w, line)
-}
-
-func (p *progressLine) clear() {
-	if p.rewrite {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
+	return line
 }
 
 func printJSON(w io.Writer, scenario string, urls []string, report *loadgen.Report) error {

@@ -73,7 +73,7 @@ func (c *forgetCommand) choose(ring *ringDocument) (name, what string, err error
 		}
 		return "", "", fmt.Errorf("several runs of %s are not alive, name one: %s", c.Name, printable(strings.Join(names, ", ")))
 	case len(alive) > 0:
-		return "", "", fmt.Errorf("%s is alive: drain it (SIGTERM) or stop it, there is nothing to forget", printable(alive[0].name()))
+		return "", "", fmt.Errorf("%s is alive: drain it (roomring drain) or stop it, there is nothing to forget", printable(alive[0].name()))
 	}
 	return c.Name, fmt.Sprintf("%s\n%s is not among the nodes that are seen.\n%s", council(ring), c.Name, forgetMeans), nil
 }
@@ -81,14 +81,19 @@ func (c *forgetCommand) choose(ring *ringDocument) (name, what string, err error
 const forgetMeans = `To forget it says that it is dead for good: its rooms that have no other copy begin anew.
 If it still runs somewhere, what it acknowledges there is lost.`
 
-// describe words what one run is to its cluster.
+// describe words what one run is to its cluster, and what it means to forget it.
 func describe(ring *ringDocument, n *ringNode) string {
-	text := fmt.Sprintf("%s\n%s: %s, %s", council(ring), printable(n.name()), dash(n.Role), dash(n.State))
+	return council(ring) + "\n" + whoIs(ring, n) + "\n" + forgetMeans
+}
+
+// whoIs words what one run is to its cluster.
+func whoIs(ring *ringDocument, n *ringNode) string {
+	text := fmt.Sprintf("%s: %s, %s", printable(n.name()), dash(n.Role), dash(n.State))
 	if n.Role == "shard" {
 		text += ", owns " + plural(n.Owned, "partition")
 	}
 	if slices.Contains(ring.Voters, n.ID) {
 		text += ", a voter"
 	}
-	return text + "\n" + forgetMeans
+	return text
 }

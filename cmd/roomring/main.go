@@ -1,8 +1,10 @@
 // Command roomring is the operator's and developer's tool: a whole cluster in one process (dev), a look
-// at a running one (ring, room), two decisions that no program can take (forget, recover), a load on
-// any WebSocket room server (bench), a test of the promises (verify), and keys (key).
+// at a running one (ring, rooms, room, events), what a change would move (plan) and the change (drain),
+// what is wrong and how to mend it (doctor), two decisions that no program can take (forget, recover), a
+// load on any WebSocket room server (bench), a test of the promises (verify), and keys (key).
 //
-// Read main.go, then the file of a command.
+// Read main.go, ask.go and stream.go (how a node is asked), screen.go (how a person is told), then the
+// file of a command.
 package main
 
 import (
@@ -25,7 +27,11 @@ const name = "roomring"
 type commands struct {
 	Dev     devCommand     `cmd:"" help:"Run a whole cluster in this process: 2 routers, 3 shards, and a page to try it."`
 	Ring    ringCommand    `cmd:"" help:"Show the nodes of a cluster and what they own."`
-	Room    roomCommand    `cmd:"" help:"Show one room: who owns it, how far it is, who listens."`
+	Rooms   roomsCommand   `cmd:"" help:"List the rooms of a cluster, by name or the busiest or fullest first."`
+	Room    roomCommand    `cmd:"" help:"Show one room: who owns it, how far it is, who listens. Or its messages as they come."`
+	Plan    planCommand    `cmd:"" help:"Say what would move if shards were added, or one taken away. Changes nothing."`
+	Drain   drainCommand   `cmd:"" help:"Have a node hand over what it has and leave, and watch it do so."`
+	Events  eventsCommand  `cmd:"" help:"Tell joins, deaths, fail-overs, hand-offs and resets as they happen."`
 	Forget  forgetCommand  `cmd:"" help:"Say that a node is dead for good, so that its rooms wait for it no longer."`
 	Recover recoverCommand `cmd:"" help:"Found a cluster anew that has lost the majority of its voters for good."`
 	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
@@ -38,16 +44,20 @@ type commands struct {
 const examples = `Examples:
   roomring dev
   roomring ring --node 127.0.0.1:8001
+  roomring rooms --sort messages
+  roomring plan --add 1
   roomring bench fanout --url 'ws://127.0.0.1:8000/ws?room={room}'
   roomring verify --url ws://127.0.0.1:8000 --url ws://127.0.0.1:8010 --at 10s='kill -9 PID'
 
 The nodes are programs of their own: roomring-router --help, roomring-shard --help.
-Exit code: 0 good, 1 failed or a promise broken, 2 wrong use.`
+Exit code: 0 good, 1 failed, a promise broken or a problem found, 2 wrong use.`
 
 // world is what a command sees of the outside. It is a value so that tests can be the outside.
 type world struct {
 	ctx            context.Context // ends at the first SIGINT or SIGTERM
 	stdout, stderr io.Writer
+	width          int  // columns of the terminal that stdout is; 0 when it is none
+	colour         bool // on stdout
 	stderrTerminal bool // a person watches stderr
 	stdin          io.Reader
 	stdinTerminal  bool // a person types
@@ -58,9 +68,26 @@ func main() {
 	context.AfterFunc(ctx, stop) // so that a second signal ends the process at once
 	w := &world{ctx: ctx, stdout: os.Stdout, stderr: os.Stderr, stderrTerminal: process.Terminal(os.Stderr),
 		stdin: os.Stdin, stdinTerminal: process.Terminal(os.Stdin)}
+	w.width, w.colour = terminal(os.Stdout)
 	code := process.Report(os.Stderr, name, run(w, os.Args[1:]))
 	stop()
 	os.Exit(code)
+}
+
+// usualWidth is how wide a terminal is that does not say it, leastWidth what we make do with.
+const usualWidth, leastWidth = 80, 40
+
+// terminal returns how wide a terminal f is, 0 if it is none, and whether colours are wanted there
+// (see no-color.org).
+func terminal(f *os.File) (width int, colour bool) {
+	info, err := f.Stat()
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return 0, false
+	}
+	if width = columns(f); width == 0 {
+		width = usualWidth
+	}
+	return max(width, leastWidth), process.Terminal(f) && os.Getenv("NO_COLOR") == ""
 }
 
 // run carries out a command line.

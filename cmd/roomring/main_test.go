@@ -61,6 +61,11 @@ func TestHelp(t *testing.T) {
 		"help-dev.txt":     {"dev", "--help"},
 		"help-forget.txt":  {"forget", "--help"},
 		"help-recover.txt": {"recover", "--help"},
+		"help-rooms.txt":   {"rooms", "--help"},
+		"help-room.txt":    {"room", "--help"},
+		"help-plan.txt":    {"plan", "--help"},
+		"help-drain.txt":   {"drain", "--help"},
+		"help-events.txt":  {"events", "--help"},
 	} {
 		out, errs, code := command(t.Context(), args...)
 		if code != process.Good || errs != "" {
@@ -77,7 +82,10 @@ func TestHelp(t *testing.T) {
 func TestMisuse(t *testing.T) {
 	for _, args := range []string{"fly", "ring --nodes=x", "ring --node=x", "room", "bench", "bench fanout --for=x", "bench fanout --size=1",
 		"bench fanout --url=http://x/{room}", "bench rooms --url=ws://x/", "dev --port=0", "dev --port=65530", "dev --log-level=loud",
-		"forget", "forget S2 --yes", "forget s2/x --yes", "forget s2 --yes --node=x", "recover s2 --yes", "recover --force"} {
+		"forget", "forget S2 --yes", "forget s2/x --yes", "forget s2 --yes --node=x", "recover s2 --yes", "recover --force",
+		"ring --wide --figures", "rooms --sort=size", "rooms --limit=0", "rooms --limit=1001", "rooms --sort=members --all", "rooms --sort=messages --after=a",
+		"room lobby --payload", "plan", "plan --add=1 --remove=s1", "plan --add=65", "plan --add=-1", "plan --remove=S1", "drain", "drain S2 --yes", "drain s2",
+		"events --kind=party", "events --no-follow --reconnect"} {
 		_, errs, code := command(t.Context(), strings.Fields(args)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
 			t.Errorf("%s: code %d, %q", args, code, errs)
@@ -332,18 +340,18 @@ func TestReport(t *testing.T) {
 	}
 }
 
-func TestProgressLine(t *testing.T) {
+func TestStatusLine(t *testing.T) {
 	var out bytes.Buffer
-	p := progressLine{w: &out}
-	p.show(loadgen.Progress{Phase: "connecting", Conns: 3, Want: 9})
-	p.show(loadgen.Progress{Phase: "measuring", Conns: 9, Want: 9, PerSecond: 12345, Faults: 2})
+	p := statusLine{w: &out}
+	p.show(benchLine(loadgen.Progress{Phase: "connecting", Conns: 3, Want: 9}))
+	p.show(benchLine(loadgen.Progress{Phase: "measuring", Conns: 9, Want: 9, PerSecond: 12345, Faults: 2}))
 	p.clear()
 	if want := "connecting: 3 of 9 conns\nmeasuring: 9 of 9 conns, 12 345 deliveries/s, 2 FAULTS\n"; out.String() != want {
 		t.Errorf("%q", out.String())
 	}
 	out.Reset()
 	p.rewrite = true
-	p.show(loadgen.Progress{Phase: "connecting"})
+	p.show(benchLine(loadgen.Progress{Phase: "connecting"}))
 	if !strings.HasPrefix(out.String(), "\r") || strings.Contains(out.String(), "\n") {
 		t.Errorf("on a terminal: %q", out.String())
 	}

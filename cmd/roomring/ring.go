@@ -3,17 +3,26 @@ package main
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
-type ringCommand struct{ asked }
+type ringCommand struct {
+	Wide    bool `name:"wide" help:"All addresses of every node too, and which run of it this is."`
+	Figures bool `name:"figures" help:"What every node has to do instead: conns, rooms, messages, memory. Takes a second."`
+	asked
+}
 
 func (ringCommand) Help() string {
-	return `Asks one node, which answers for the whole cluster. For scripts: roomring ring --json | jq .settled`
+	return `Asks one node, which answers for the whole cluster.
+
+  roomring ring --node 10.0.0.7:7402
+  roomring ring --figures
+  roomring ring --json | jq .settled
+
+With --figures --json the answer is that of /v1/nodes, with totals since each node started.
+Exit code: 0 an answer came, 1 none did, or with --figures not from every living node.`
 }
 
 // ringDocument is what we read of GET /v1/ring.
@@ -52,6 +61,12 @@ func (n *ringNode) name() string { return n.ID + "/" + n.Incarnation }
 
 // Run prints the ring as one node sees it.
 func (c *ringCommand) Run(w *world) error {
+	if c.Figures && c.Wide {
+		return usage("--figures and --wide are different tables: give one of them")
+	}
+	if c.Figures {
+		return c.figures(w)
+	}
 	body, err := c.get(w.ctx, "/v1/ring", url.Values{})
 	if err != nil {
 		return err
@@ -64,49 +79,63 @@ func (c *ringCommand) Run(w *world) error {
 	if err := c.read(body, &ring); err != nil {
 		return err
 	}
-	return printRing(w.stdout, &ring)
+	return printRing(w.screen(), &ring, c.Wide)
 }
 
-func printRing(w io.Writer, ring *ringDocument) error {
+func printRing(s screen, ring *ringDocument, wide bool) error {
 	slices.SortFunc(ring.Nodes, func(a, b ringNode) int {
-		return cmp.Or(strings.Compare(b.Role, a.Role), strings.Compare(a.ID, b.ID), strings.Compare(a.Incarnation, b.Incarnation)) // shards first
+		return cmp.Or(strings.Compare(b.Role, a.Role), natural(a.ID, b.ID), strings.Compare(a.Incarnation, b.Incarnation)) // shards first
 	})
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "NODE\tROLE\tSTATE\tOWNS\tFOLLOWS\tZONE\tLINK\tGOSSIP\tADMIN\tCLIENTS")
-	for _, n := range ring.Nodes {
-		owns, follows := dash(""), dash("")
+	t := &table{columns: []column{{title: "NODE", shrinks: true}, {title: "ROLE"}, {title: "STATE"}, {title: "OWNS", right: true},
+		{title: "FOLLOWS", right: true}, {title: "VOTE"}, {title: "ZONE", shrinks: true}, {title: "ADMIN", shrinks: true}}}
+	if wide {
+		t.columns = append(t.columns, column{title: "LINK"}, column{title: "GOSSIP"}, column{title: "CLIENTS"}, column{title: "RUN"})
+	}
+	for i := range ring.Nodes {
+		n := &ring.Nodes[i]
+		owns, follows := "", ""
 		if n.Role == "shard" {
 			owns, follows = fmt.Sprint(n.Owned), fmt.Sprint(n.Following)
 		}
 		a := n.Addresses
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", dash(n.ID), dash(n.Role), dash(n.State), owns, follows, dash(n.Zone),
-			dash(a["link"]), dash(a["gossip"]), dash(a["admin"]), dash(a["listen"]))
+		texts := []string{n.ID, n.Role, n.State, owns, follows, ring.vote(n), n.Zone, a["admin"]}
+		if wide {
+			texts = append(texts, a["link"], a["gossip"], a["listen"], n.Incarnation)
+		}
+		t.row(texts...)
+		t.tint(2, statePaint(n.State))
 	}
-	if err := t.Flush(); err != nil {
+	if wide {
+		s.width = 0 // asked for
+	}
+	if err := t.flush(s); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(w, "\n"+summary(ring)+"\n"+council(ring))
+	_, err := fmt.Fprintf(s.w, "\n%s\n%s\n", summary(s, ring), council(ring))
 	return err
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
+// vote is what the node has to say about the Table. The dead do not vote, though the voters may still
+// list their id.
+func (r *ringDocument) vote(n *ringNode) string {
+	switch {
+	case n.State == "dead":
+		return ""
+	case n.ID == r.Leader:
+		return "leader"
+	case slices.Contains(r.Voters, n.ID):
+		return "voter"
 	}
-	return printable(s)
+	return ""
 }
 
-// summary is the first line under the table.
-func summary(ring *ringDocument) string {
+// summary is what a person wants to know first.
+func summary(s screen, ring *ringDocument) string {
 	alive := map[string]int{}
 	for _, n := range ring.Nodes {
 		if n.State == "alive" {
 			alive[n.Role]++
 		}
-	}
-	parts := []string{
-		fmt.Sprintf("cluster %s", dash(ring.Cluster)),
-		plural(alive["shard"], "shard") + " and " + plural(alive["router"], "router") + " alive",
 	}
 	unowned, astray := 0, 0
 	for _, row := range ring.Table {
@@ -116,24 +145,29 @@ func summary(ring *ringDocument) string {
 			astray++
 		}
 	}
-	owned := fmt.Sprintf("%d of %d partitions owned", len(ring.Table)-unowned, len(ring.Table))
+	settled := s.stroke(good, "settled")
+	if !ring.Settled {
+		settled = s.stroke(warned, "not settled")
+	}
+	lines := []string{
+		fmt.Sprintf("cluster %s; %s; table %s, fingerprint %s", dash(ring.Cluster), settled, version(ring.Version), dash(ring.Fingerprint)),
+		fmt.Sprintf("%s and %s alive; %d of %d partitions owned", plural(alive["shard"], "shard"), plural(alive["router"], "router"),
+			len(ring.Table)-unowned, len(ring.Table)),
+	}
+	var notes []string
 	if astray > 0 {
-		owned += fmt.Sprintf(", %d not where the ring wants them", astray)
+		notes = append(notes, fmt.Sprintf("%d not where the ring wants them", astray))
 	}
 	if ring.SingleCopy > 0 {
-		owned += fmt.Sprintf(", %d in one copy only", ring.SingleCopy)
+		notes = append(notes, fmt.Sprintf("%d in one copy only", ring.SingleCopy))
 	}
 	if len(ring.Moves) > 0 {
-		owned += ", " + plural(len(ring.Moves), "move") + " under way"
+		notes = append(notes, plural(len(ring.Moves), "move")+" under way")
 	}
-	parts = append(parts, owned)
-	if ring.Settled {
-		parts = append(parts, "settled")
-	} else {
-		parts = append(parts, "not settled")
+	if len(notes) > 0 {
+		lines = append(lines, "of these, "+strings.Join(notes, ", "))
 	}
-	parts = append(parts, fmt.Sprintf("table %s, fingerprint %s", version(ring.Version), dash(ring.Fingerprint)))
-	return strings.Join(parts, "; ")
+	return strings.Join(lines, "\n")
 }
 
 // version words a Table's version, whose upper half is the generation: how often the cluster was

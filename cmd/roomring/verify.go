@@ -82,7 +82,7 @@ func (c *verifyCommand) Run(w *world) error {
 		return usage(err.Error())
 	}
 	defer page.Close() // again, when all went well
-	say := &teller{w: w.stderr, rewrite: w.stderrTerminal}
+	say := &teller{line: statusLine{w: w.stderr, rewrite: w.stderrTerminal}}
 	cfg.Done = say.done
 	if !c.NoProgress {
 		cfg.Progress = say.progress
@@ -190,12 +190,10 @@ func (c *verifyCommand) page() (*os.File, error) {
 	return f, nil
 }
 
-// teller says on stderr what goes on: over the last line on a terminal, below it elsewhere.
+// teller says on stderr what goes on.
 type teller struct {
-	w       io.Writer
-	rewrite bool
-
-	mu sync.Mutex // held while a line is written
+	mu   sync.Mutex // held while a line is written
+	line statusLine
 }
 
 func (t *teller) progress(p verify.Progress) {
@@ -216,32 +214,18 @@ func (t *teller) progress(p verify.Progress) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rewrite {
-		const width = 79
-		if r := []rune(line); len(r) > width {
-			line = string(r[:width-1]) + "…"
-		}
-		fmt.Fprintf(t.w, "\r\x1b[K%s", line)
-		return
-	}
-	fmt.Fprintln(t.w, line)
+	t.line.show(line)
 }
 
 // done tells how a command ended.
 func (t *teller) done(d verify.Done) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.rewrite {
-		fmt.Fprint(t.w, "\r\x1b[K")
-	}
-	fmt.Fprintf(t.w, "%s: %s: exit code %d after %s\n", d.At, d.Line, d.ExitCode, d.Took.Round(time.Millisecond))
+	t.line.clear()
+	fmt.Fprintf(t.line.w, "%s: %s: exit code %d after %s\n", d.At, d.Line, d.ExitCode, d.Took.Round(time.Millisecond))
 	if out := strings.TrimRight(d.Output, "\n"); out != "" {
-		fmt.Fprintf(t.w, "  %s\n", strings.ReplaceAll(out, "\n", "\n  "))
+		fmt.Fprintf(t.line.w, "  %s\n", strings.ReplaceAll(out, "\n", "\n  "))
 	}
 }
 
-func (t *teller) clear() {
-	if t.rewrite {
-		fmt.Fprint(t.w, "\r\x1b[K")
-	}
-}
+func (t *teller) clear() { t.line.clear() }

@@ -110,7 +110,7 @@ func TestVerifyFailsWithoutACluster(t *testing.T) {
 
 func TestVerifyTells(t *testing.T) {
 	var out bytes.Buffer
-	say := &teller{w: &out}
+	say := &teller{line: statusLine{w: &out}}
 	say.progress(verify.Progress{Phase: "connecting", Conns: 3, Want: 9})
 	say.progress(verify.Progress{Phase: "connecting", Conns: 3, Want: 9, DialErrors: 6, FirstError: "refused"})
 	say.progress(verify.Progress{Phase: "sending", Conns: 9, Want: 9, PerSecond: 12345, Missing: 1, Faults: 2, Event: "kill"})
@@ -127,7 +127,7 @@ sending: 9 of 9 conns, 12 345 deliveries/s, 1 missing, 2 FAULTS, after kill
 		t.Errorf("%s", out.String())
 	}
 	out.Reset()
-	say.rewrite = true
+	say.line.rewrite = true
 	say.progress(verify.Progress{Phase: "sending", Event: strings.Repeat("long ", 50)})
 	if s := out.String(); !strings.HasPrefix(s, "\r") || strings.Contains(s, "\n") || len([]rune(s)) > 90 {
 		t.Errorf("on a terminal: %q", s)
