@@ -26,15 +26,16 @@ type File struct {
 	Body   []byte
 }
 
-// Files returns the page for routers on these ports of this machine.
-func Files(ports ...int) []File {
+// Files returns the page for routers on these ports of this machine. What acts on shards is at the
+// control port.
+func Files(control int, ports ...int) []File {
 	words := make([]string, len(ports))
 	for i, port := range ports {
 		words[i] = strconv.Itoa(port)
 	}
-	policy := policyFor(ports)
+	policy := policyFor(control, ports)
 	return []File{
-		{"/", "text/html; charset=utf-8", policy, []byte(strings.ReplaceAll(index, "PORTS", strings.Join(words, " ")))},
+		{"/", "text/html; charset=utf-8", policy, []byte(strings.NewReplacer("PORTS", strings.Join(words, " "), "CONTROL", strconv.Itoa(control)).Replace(index))},
 		{"/app.js", "text/javascript; charset=utf-8", policy, []byte(script)},
 		{"/app.css", "text/css; charset=utf-8", policy, []byte(style)},
 	}
@@ -43,10 +44,11 @@ func Files(ports ...int) []File {
 // hosts are the names under which a browser on this machine finds the routers.
 var hosts = []string{"127.0.0.1", "localhost"}
 
-// policyFor lets the page load its own files and talk to the routers, nothing else.
-func policyFor(ports []int) string {
+// policyFor lets the page load its own files and talk to the routers and to the control port, nothing else.
+func policyFor(control int, ports []int) string {
 	var sockets []string
 	for _, host := range hosts {
+		sockets = append(sockets, fmt.Sprintf("http://%s:%d", host, control))
 		for _, port := range ports {
 			sockets = append(sockets, fmt.Sprintf("ws://%s:%d", host, port))
 		}

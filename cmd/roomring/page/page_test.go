@@ -7,14 +7,14 @@ import (
 )
 
 func TestFilesFitTheirPolicy(t *testing.T) {
-	files := Files(8000, 8010)
+	files := Files(8123, 8000, 8010)
 	paths := map[string]bool{}
 	for _, f := range files {
 		paths[f.Path] = true
 		if strings.Contains(f.Policy, "unsafe") || !strings.Contains(f.Policy, "default-src 'none'") {
 			t.Errorf("%s: policy %s", f.Path, f.Policy)
 		}
-		if strings.Contains(string(f.Body), "PORTS") {
+		if strings.Contains(string(f.Body), "PORTS") || strings.Contains(string(f.Body), "CONTROL") {
 			t.Errorf("%s: a placeholder is left", f.Path)
 		}
 	}
@@ -27,8 +27,8 @@ func TestFilesFitTheirPolicy(t *testing.T) {
 			t.Errorf("the page asks for %s, which is not served", m[1])
 		}
 	}
-	if !strings.Contains(html, `content="8000 8010"`) {
-		t.Error("the page does not know the routers' ports")
+	if !strings.Contains(html, `content="8000 8010"`) || !strings.Contains(html, `content="8123"`) {
+		t.Error("the page does not know the ports")
 	}
 }
 
