@@ -1,288 +1,206 @@
-// The page of roomring dev: a raw client of one room that survives reconnects.
+// The page of roomring dev: a chat, the cluster beside it, and a judge of both.
 //
-// It asks for numbers (num=1), so every message carries its offset, and it remembers its position
-// (EPOCH.OFFSET). After a lost connection, or a switch of router, it resumes with since=POSITION and
-// misses nothing; when the room cannot give everything, the line that opens the stream says so.
-"use strict";
+// Read chat.js (a client of one room), judge.js (what is right in a room) with witness.js (the clients that
+// it judges by), cluster.js (what the control port tells and does), then what is drawn: picture.js,
+// shards.js, feed.js. This file puts them together.
+import { $, count, duration, plural, ports, write } from "./dom.js";
+import { RingState } from "./ring.js";
+import { Feed } from "./feed.js";
+import { List } from "./shards.js";
+import { Picture } from "./picture.js";
+import { Witness } from "./witness.js";
+import * as chat from "./chat.js";
+import * as cluster from "./cluster.js";
 
-const maxShown = 500; // messages kept on the page
-const firstRetry = 200, lastRetry = 4000; // ms between reconnects, doubling
+const ring = new RingState();
+const feed = new Feed();
+const witness = new Witness(location.hostname, ports);
+const list = new List(act);
+const picture = new Picture($("ring"), { onNode: (id) => { chosen = id; drawRing(); } });
 
-const $ = (id) => document.getElementById(id);
-const ports = document.querySelector("meta[name=router-ports]").content.split(" ");
-const me = Math.random().toString(36).slice(2, 10); // tells our own messages from others
+let chosen = null; // the shard that the ring shows
+let room = ""; // of the chat
+let places = []; // partitions of the chat's room, then of the judge's; [] while unknown
+let nodes = null; // the control port's document
+let answers = true; // whether it answers
+let told = false; // whether events are heard
+let settling = null; // {since}: an event after which the cluster has not settled yet
 
-const chat = {
-  socket: null,
-  router: Math.max(0, ports.indexOf(location.port)),
-  room: "",
-  epoch: "", // "" until the room has told it
-  offset: 0,
-  retry: firstRetry,
-  timer: 0,
-  resuming: false,
-  pending: new Map(), // message id → element, until it comes back with an offset
-};
-
-// connect opens the room at the present position, on the present router.
-function connect() {
-  clearTimeout(chat.timer);
-  drop();
-  const since = chat.epoch ? `${chat.epoch}.${chat.offset}` : "0"; // 0: all that is kept
-  chat.resuming = chat.epoch !== "";
-  show("connecting", chat.resuming ? "reconnecting" : "connecting");
-  const query = new URLSearchParams({ room: chat.room, num: "1", since });
-  const socket = new WebSocket(`ws://${location.hostname}:${ports[chat.router]}/ws?${query}`);
-  socket.binaryType = "arraybuffer";
-  socket.onmessage = (event) => typeof event.data === "string" ? hearText(event.data) : hearBinary(event.data);
-  socket.onclose = (event) => lost(event);
-  chat.socket = socket;
+// act has the control port do something, and begins an event of the judge's. It returns which shard it was.
+async function act(what, id) {
+  const before = new Set((nodes?.shards ?? []).map((s) => s.id));
+  nodes = await cluster.act(what, id);
+  const node = id ?? nodes.shards.find((s) => !before.has(s.id))?.id ?? "a shard";
+  begin(what, node); // nothing that waits for the shard has come yet
+  drawShards();
+  return node;
 }
 
-// drop forgets the present socket without a word from its handlers.
-function drop() {
-  const socket = chat.socket;
-  if (!socket) return;
-  socket.onmessage = socket.onclose = null;
-  socket.close();
-  chat.socket = null;
+const happened = { kill: "killed", drain: "drained", restart: "restarted", add: "added", death: "died", join: "joined", left: "left" };
+
+function begin(what, id) {
+  settling = { since: performance.now(), node: id, unsettled: false };
+  witness.tally.begin(`${id} ${happened[what]}`);
 }
 
-// lost plans the next attempt, unless the server said not to come back.
-function lost(event) {
-  chat.socket = null;
-  const reason = event.reason ? `: ${event.reason}` : "";
-  if (event.code >= 4500 && event.code < 5000) {
-    show("closed", "closed");
-    notice(`The server closed the connection for good (${event.code}${reason}).`, true);
-    return;
-  }
-  markUnsure();
-  show("closed", "reconnecting");
-  $("retry").textContent = `in ${(chat.retry / 1000).toFixed(1)} s`;
-  const spread = chat.retry * (0.5 + Math.random() / 2); // so that not all tabs come at once
-  chat.timer = setTimeout(connect, spread);
-  chat.retry = Math.min(2 * chat.retry, lastRetry);
-}
-
-// hearText takes "!EPOCH.OFFSET[ gap| reset]" or "OFFSET payload".
-function hearText(text) {
-  if (text[0] === "!") return opened(text);
-  const space = text.indexOf(" ");
-  heard(Number(text.slice(0, space)), text.slice(space + 1));
-}
-
-// hearBinary takes 8 bytes of offset, then the payload.
-function hearBinary(buffer) {
-  heard(Number(new DataView(buffer).getBigUint64(0)), `(${buffer.byteLength - 8} bytes, binary)`);
-}
-
-// opened takes the line that says where the stream goes on.
-function opened(line) {
-  const [position, what] = line.slice(1).split(" ");
-  const dot = position.lastIndexOf(".");
-  if (what === "reset") notice("This room started anew: its earlier messages are gone.", true);
-  else if (what === "gap") notice("Some messages are too old to be shown again.", true);
-  else if (chat.resuming && !isOpen()) notice(`Back, through router ${chat.router + 1}. Nothing was missed.`);
-  chat.epoch = position.slice(0, dot);
-  chat.offset = Number(position.slice(dot + 1));
-  chat.retry = firstRetry;
-  $("retry").textContent = "when needed";
-  show("open", "connected");
-  showPosition();
-}
-
-// heard takes one message of the room.
-function heard(offset, payload) {
-  chat.offset = offset;
-  showPosition();
-  const message = parse(payload);
-  const waiting = chat.pending.get(message.id);
-  if (waiting) {
-    chat.pending.delete(message.id);
-    waiting.remove();
-  }
-  add(bubble(message, `#${offset}`));
-}
-
-// parse reads what this page sends, and shows what others send as it is.
-function parse(payload) {
-  try {
-    const m = JSON.parse(payload);
-    if (typeof m.text === "string" && typeof m.from === "string") {
-      return { from: m.from.slice(0, 24) || "nobody", text: m.text, id: `${m.id}`, mine: `${m.id}`.startsWith(`${me}-`) };
-    }
-  } catch { /* not ours: plain text */ }
-  return { from: "raw client", text: payload, id: "", mine: false };
-}
-
-let count = 0;
-
-function say(text) {
-  const message = { from: $("name").value.trim() || "nobody", text, id: `${me}-${++count}`, mine: true };
-  const element = bubble(message, "sending");
-  element.classList.add("pending");
-  chat.pending.set(message.id, element);
-  add(element);
-  chat.socket.send(JSON.stringify({ from: message.from, text, id: message.id }));
-}
-
-// markUnsure offers to send again what has not come back: a raw client is not told whether its
-// message arrived. If it did, the resumed stream shows it and the offer goes away.
-function markUnsure() {
-  for (const [id, element] of chat.pending) {
-    const again = document.createElement("button");
-    again.type = "button";
-    again.textContent = "not confirmed, send again";
-    again.onclick = () => {
-      if (!isOpen()) return;
-      chat.pending.delete(id);
-      element.remove();
-      say(element.querySelector("p").textContent);
-    };
-    element.querySelector(".offset").replaceChildren(again);
+function heard(name, data) {
+  if (ring.apply(name, data)) {
+    if (name === "ring") feed.clear();
+    settle();
+    drawRing();
+    drawShards();
+  } else if (name === "feed") {
+    feed.take(data);
+    others(data);
+    feedChanged();
   }
 }
 
-function bubble(message, label) {
-  const element = document.createElement("article");
-  element.className = message.mine ? "message mine" : "message";
-  const head = document.createElement("header");
-  const from = document.createElement("b");
-  from.textContent = message.from;
-  from.className = `n${hash(message.from) % 6}`;
-  const offset = document.createElement("span");
-  offset.className = "offset mono";
-  offset.textContent = label;
-  const text = document.createElement("p");
-  text.textContent = message.text;
-  head.append(from, offset);
-  element.append(head, text);
-  return element;
+// others begins an event for what somebody else did: another tab, the command line.
+function others(e) {
+  if (!["death", "drain", "join"].includes(e.kind) || Date.now() - e.at > 2000) return;
+  const mine = settling && settling.node === e.node && performance.now() - settling.since < 20_000;
+  if (mine || !e.node.startsWith("s")) return;
+  begin(e.kind === "drain" ? "drain" : e.kind, e.node);
 }
 
-function notice(text, warn) {
-  const element = document.createElement("p");
-  element.className = warn ? "notice warn" : "notice";
-  element.textContent = text;
-  add(element);
-}
+let feedWanted = false;
 
-// add appends to the log; it stays at the end unless the reader has scrolled up.
-function add(element) {
-  const log = $("log");
-  const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 60;
-  $("empty").hidden = true;
-  log.append(element);
-  while (log.children.length > maxShown) log.children[1].remove(); // the first is the empty notice
-  if (atEnd) log.scrollTop = log.scrollHeight;
-}
-
-function hash(text) {
-  let h = 7;
-  for (const c of text) h = (h * 31 + c.codePointAt(0)) >>> 0;
-  return h;
-}
-
-function isOpen() { return $("state").dataset.state === "open"; }
-
-function show(state, words) {
-  $("state").dataset.state = state;
-  $("state").textContent = words;
-  $("send").disabled = state !== "open";
-}
-
-function showPosition() {
-  $("position").textContent = chat.epoch ? `${chat.epoch}.${chat.offset}` : "–";
-}
-
-// enter changes the room: another log, so the old position means nothing.
-function enter(room) {
-  if (!room || room === chat.room) return;
-  chat.room = room;
-  chat.epoch = "";
-  chat.offset = 0;
-  chat.retry = firstRetry;
-  chat.pending.clear();
-  const empty = $("empty");
-  $("log").replaceChildren(empty);
-  empty.hidden = false;
-  history.replaceState(null, "", `#${encodeURIComponent(room)}`);
-  document.title = `${room} · Roomring`;
-  linkSecond();
-  showPosition();
-  connect();
-}
-
-// linkSecond points the second tab at the same room on the next router.
-function linkSecond() {
-  const port = ports[(chat.router + 1) % ports.length];
-  $("second").href = `http://${location.hostname}:${port}/#${encodeURIComponent(chat.room)}`;
-}
-
-function drawRouters() {
-  ports.forEach((port, i) => {
-    const label = document.createElement("label");
-    const radio = document.createElement("input");
-    radio.type = "radio";
-    radio.name = "router";
-    radio.checked = i === chat.router;
-    radio.onchange = () => {
-      chat.router = i;
-      chat.retry = firstRetry;
-      markUnsure();
-      linkSecond();
-      connect();
-    };
-    const text = document.createElement("span");
-    const small = document.createElement("small");
-    small.textContent = `port ${port}`;
-    text.append(`Router ${i + 1}`, small);
-    label.append(radio, text);
-    $("routers").append(label);
+// feedChanged draws once for many entries: the kept ones come all at once.
+function feedChanged() {
+  if (feedWanted) return;
+  feedWanted = true;
+  requestAnimationFrame(() => {
+    feedWanted = false;
+    feed.draw();
   });
 }
 
-function wordOf(list) { return list[Math.floor(Math.random() * list.length)]; }
-
-// remembered per tab: two tabs are two people.
-function nameOfTab() {
-  const kept = sessionStorage.getItem("name");
-  if (kept) return kept;
-  return wordOf(["Amber", "Birch", "Cedar", "Coral", "Fern", "Hazel", "Iris", "Juniper", "Linden", "Maple", "Olive", "Rowan", "Sage", "Willow"]);
+// settle notes when the cluster has settled after an event.
+function settle() {
+  if (!settling || settling.took !== undefined) return;
+  if (!ring.settled) settling.unsettled = true;
+  else if (settling.unsettled) settling.took = performance.now() - settling.since;
 }
 
-function roomOfPage() {
+function drawRing() {
+  $("ring-empty").hidden = ring.known;
+  $("ring").hidden = !ring.known;
+  if (ring.known) {
+    picture.draw(ring, { highlight: chosen });
+    picture.mark(places[0] ?? -1, places.slice(1));
+  }
+  const [state, words] = health();
+  $("cluster").dataset.state = state;
+  write($("cluster"), words);
+  write($("where-text"), where());
+  $("risk").classList.toggle("warn", ring.known && ring.singleCopy > 0);
+  write($("risk"), risk());
+}
+
+function health() {
+  if (!answers) return ["closed", "no answer"];
+  if (!told) return ["connecting", ring.known ? "not live" : "connecting"];
+  if (ring.settled) return ["open", "settled"];
+  return ["connecting", ring.pending() > 0 ? "moving" : "settling"];
+}
+
+function where() {
+  if (!ring.known || places.length === 0) return "Where your room lives is not known yet.";
+  const { owner, follower } = ring.row(places[0]);
+  if (!owner) return `“${room}” waits: nobody owns it now.`;
+  return `“${room}” lives on ${owner}${follower ? `, its copy on ${follower}` : ", without a copy just now"}.`;
+}
+
+function risk() {
+  if (ring.known && ring.singleCopy > 0 && ring.shards().filter((s) => s.state !== "dead").length > 1) {
+    return `${plural(ring.singleCopy, "partition")} have one copy just now. Whoever kills its shard resets their rooms, and everybody in them is told.`;
+  }
+  return "Each room has a copy on a second shard. Kill one of the two: the other one takes over.";
+}
+
+function drawShards() {
+  if (nodes) list.draw(nodes, ring);
+  const first = nodes?.routers.find((r) => r.state === "running");
+  if (first) $("inspector").href = `http://${first.admin}/`;
+}
+
+const tiles = ["lost", "doubled", "reordered"];
+
+function drawJudge() {
+  const { tally } = witness;
+  for (const name of tiles) {
+    write($(name), count(tally[name]));
+    $(name).parentElement.classList.toggle("alarm", tally[name] > 0);
+  }
+  write($("acknowledged"), count(tally.acknowledged));
+  write($("pause"), tally.pause > 0 ? duration(tally.pause) : "–");
+  write($("event"), tally.event ? `Since ${tally.event.name}` : "Since the last event");
+  write($("event-pause"), eventPause(tally.event));
+  write($("closed"), count(tally.closed));
+  write($("told"), `${count(tally.gaps)}, ${count(tally.resets)}`);
+  $("told").parentElement.classList.toggle("note", tally.gaps + tally.resets > 0);
+  $("closed").parentElement.classList.toggle("note", tally.closed > 0);
+  $("pause").parentElement.classList.toggle("note", tally.pause >= 1000);
+  $("unknown-row").hidden = tally.unknown === 0;
+  write($("unknown"), count(tally.unknown));
+  const [state, words] = judging();
+  $("judging").dataset.state = state;
+  write($("judging"), words);
+  write($("verdict"), tally.broken > 0 ? `${tally.lost} lost, ${tally.doubled} doubled, ${tally.reordered} reordered` : "");
+}
+
+function eventPause(event) {
+  if (!event) return "–";
+  const settled = settling?.took === undefined ? "" : `, settled in ${duration(settling.took)}`;
+  return (event.pause > 0 ? duration(event.pause) : "–") + settled;
+}
+
+function judging() {
+  const { open, wanted, waiting } = witness;
+  if (open === 0) return ["closed", "nobody to hear"];
+  if (open < wanted) return ["connecting", `${open} of ${wanted} sockets`];
+  if (waiting >= 1000) return ["connecting", `waiting ${duration(waiting)}`];
+  return ["open", "judging"];
+}
+
+// look asks which nodes there are, once a second while the page is seen.
+async function look() {
+  if (document.hidden) return;
   try {
-    return decodeURIComponent(location.hash.slice(1));
+    nodes = await cluster.state();
+    answers = true;
+    drawShards();
+    if (places.length === 0) await locate();
   } catch {
-    return "";
+    answers = false;
+    list.off("roomring dev does not answer: it has ended, or runs anew. Reload this page when it runs");
+  }
+  $("about").classList.toggle("warn", !answers);
+  write($("about"), answers ? "a whole cluster on this machine: chat, break it, watch" : "roomring dev does not answer. Start it again, then reload this page.");
+  drawRing();
+}
+
+async function locate() {
+  const asked = room;
+  const found = await cluster.partitions([room, ...witness.names]);
+  if (asked === room) places = found;
+  drawRing();
+}
+
+async function lookAgain() {
+  for (;;) {
+    await look();
+    await new Promise((done) => setTimeout(done, 1000));
   }
 }
 
-$("who").onsubmit = (event) => {
-  event.preventDefault();
-  enter($("room").value.trim());
-  $("text").focus();
-};
-$("room").onchange = () => enter($("room").value.trim());
-$("name").onchange = () => sessionStorage.setItem("name", $("name").value.trim());
-$("composer").onsubmit = (event) => {
-  event.preventDefault();
-  const text = $("text").value;
-  if (!text.trim() || !isOpen()) return;
-  say(text);
-  $("text").value = "";
-};
-window.onhashchange = () => {
-  const room = roomOfPage();
-  if (room) $("room").value = room;
-  enter(room);
-};
-window.ononline = () => { if (!isOpen()) connect(); };
-
-drawRouters();
-$("name").value = nameOfTab();
-$("room").value = roomOfPage() || "lobby";
-enter($("room").value);
-$("text").focus();
+chat.start((entered) => {
+  room = entered;
+  places = [];
+  locate().catch(() => {}); // look asks again
+});
+witness.start();
+setInterval(() => { if (!document.hidden) drawJudge(); }, 250);
+cluster.events(heard, (now) => { if (told !== now) { told = now; drawRing(); } });
+lookAgain();

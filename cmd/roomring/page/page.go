@@ -1,26 +1,36 @@
-// Package page is the web page of roomring dev: three static files that ask nothing of anybody but
-// the routers they come from.
+// Package page is the web page of roomring dev: static files that ask nothing of anybody but the routers
+// they come from and the control port of dev (package demo). There is no build step.
+//
+// Read index.html (the page's parts and its words), then app.js, which says where to go on.
 package page
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/roomring/roomring/admin/inspector"
 )
 
-//go:embed index.html
-var index string
+//go:embed *.html *.css *.js
+var tree embed.FS
 
-//go:embed app.js
-var script string
+// shared are the files of the inspector with which the page draws its ring.
+var shared = []string{"/ring.js", "/ring.css", "/state.js", "/stream.js"}
 
-//go:embed app.css
-var style string
+// types are the kinds of file there are, by the end of their names.
+var types = map[string]string{
+	".html": "text/html; charset=utf-8",
+	".css":  "text/css; charset=utf-8",
+	".js":   "text/javascript; charset=utf-8",
+}
 
 // File is one file of the page, ready to be sent.
 type File struct {
-	Path   string // "/", "/app.js", "/app.css"
+	Path   string // "/", "/app.js"
 	Type   string // Content-Type
 	Policy string // Content-Security-Policy
 	Body   []byte
@@ -33,12 +43,29 @@ func Files(control int, ports ...int) []File {
 	for i, port := range ports {
 		words[i] = strconv.Itoa(port)
 	}
+	fill := strings.NewReplacer("PORTS", strings.Join(words, " "), "CONTROL", strconv.Itoa(control))
 	policy := policyFor(control, ports)
-	return []File{
-		{"/", "text/html; charset=utf-8", policy, []byte(strings.NewReplacer("PORTS", strings.Join(words, " "), "CONTROL", strconv.Itoa(control)).Replace(index))},
-		{"/app.js", "text/javascript; charset=utf-8", policy, []byte(script)},
-		{"/app.css", "text/css; charset=utf-8", policy, []byte(style)},
+	var files []File
+	entries, err := tree.ReadDir(".")
+	if err != nil {
+		panic(err) // the pattern above found files
 	}
+	for _, e := range entries {
+		body, err := tree.ReadFile(e.Name())
+		if err != nil {
+			panic(err)
+		}
+		if e.Name() == "index.html" {
+			body = []byte(fill.Replace(string(body)))
+		}
+		files = append(files, File{"/" + strings.TrimSuffix(e.Name(), "index.html"), types[path.Ext(e.Name())], policy, body})
+	}
+	for _, f := range inspector.Files() {
+		if slices.Contains(shared, f.Path) {
+			files = append(files, File{f.Path, f.Type, policy, f.Body})
+		}
+	}
+	return files
 }
 
 // hosts are the names under which a browser on this machine finds the routers.

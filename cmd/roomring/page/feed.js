@@ -1,0 +1,67 @@
+// What happened in the cluster, in words.
+import { $, count, make, plural } from "./dom.js";
+
+const shown = 12; // lines
+const together = 5000; // ms within which moves from one shard to another are one line
+
+const words = {
+  join: (e) => `${e.node} joined`,
+  suspect: (e) => `${e.node} is silent`,
+  back: (e) => `${e.node} is back`,
+  drain: (e) => `${e.node} is about to leave`,
+  left: (e) => `${e.node} has left`,
+  death: (e) => `${e.node} died`,
+  forgotten: (e) => `${e.node} was forgotten`,
+  failover: (e) => `${e.to} took over ${parts(e)} of ${e.from}`,
+  handoff: (e) => `${e.from} gave ${parts(e)} to ${e.to}`,
+  reset: (e) => `${parts(e)} began anew at ${e.to}`,
+  copy: (e) => `${e.to} now copies ${parts(e)}`,
+  single: (e) => `${parts(e)} left with one copy`,
+  settled: () => "All is settled",
+  unsettled: () => "Not settled any more",
+  leader: (e) => (e.node ? `${e.node} leads the register` : "Nobody leads the register"),
+  voters: () => "The voters are others",
+  founded: () => "The cluster was founded",
+};
+
+const bad = new Set(["death", "reset"]);
+const good = new Set(["settled", "back", "join"]);
+
+const parts = (e) => plural(e.partitions, "partition");
+
+// Feed keeps the last lines.
+export class Feed {
+  constructor() {
+    this.lines = []; // the newest last
+  }
+
+  // clear forgets all: they will be told again.
+  clear() {
+    this.lines = [];
+  }
+
+  take(e) {
+    const same = this.lines.find((l) => e.partitions > 0 && l.kind === e.kind && l.from === e.from && l.to === e.to && e.at - l.at < together);
+    if (same) {
+      same.partitions += e.partitions;
+      same.at = e.at;
+      return;
+    }
+    this.lines.push({ ...e });
+    if (this.lines.length > shown) this.lines.shift();
+  }
+
+  draw() {
+    $("feed-empty").hidden = this.lines.length > 0;
+    $("feed").replaceChildren(...this.lines.toReversed().map(line));
+  }
+}
+
+function line(e) {
+  const item = make("li", bad.has(e.kind) ? "bad" : good.has(e.kind) ? "good" : "");
+  const time = make("time", "mono soft", new Date(e.at).toLocaleTimeString("en-GB"));
+  const what = make("span", "what", words[e.kind]?.(e) ?? e.kind);
+  item.append(time, what);
+  if (e.reason) item.append(make("span", "soft", e.reason));
+  return item;
+}
