@@ -17,11 +17,8 @@ func (k *Keeper) reportNodes(next *View) {
 		if known && was.State == n.State {
 			continue
 		}
-		switch {
-		case n.State == Suspect:
+		if n.State == Suspect {
 			k.stats.Suspicions.Add(1)
-		case n.State == Dead && known:
-			k.stats.Deaths.Add(1)
 		}
 		k.log.Info("node changed", zap.String("node", string(n.Name)), zap.Stringer("role", n.Role), zap.Stringer("state", n.State))
 	}

@@ -15,7 +15,6 @@ type Stats struct {
 	FramesBad     atomic.Uint64 `help:"Frames about the Table that could not be understood."`
 
 	Suspicions    atomic.Uint64    `help:"Times that a node became suspect here: its link was lost, and gossip had not judged."`
-	Deaths        atomic.Uint64    `help:"Times that a node was seen to die or leave."`
 	Proofs        [5]atomic.Uint64 `label:"fate" labels:"-,-,refused,replaced,left" help:"Deaths that were proved, by what proved them."`
 	LeadersLost   atomic.Uint64    `help:"Times that no majority of the voters was reached any more."`
 	TablesApplied atomic.Uint64    `help:"Tables that this node took, each newer than the one before."`

@@ -91,7 +91,6 @@ func TestKeepersCount(t *testing.T) {
 	}
 	for what, n := range map[string]uint64{
 		"suspicions":  sum(func(s *Stats) uint64 { return s.Suspicions.Load() }),
-		"deaths":      sum(func(s *Stats) uint64 { return s.Deaths.Load() }),
 		"proofs":      sum(func(s *Stats) uint64 { return s.Proofs[FateRefused].Load() }),
 		"commands":    sum(func(s *Stats) uint64 { return s.Commands.Load() }),
 		"moves":       sum(func(s *Stats) uint64 { return s.MovesBegun.Load() }),

@@ -44,7 +44,7 @@ func TestDev(t *testing.T) {
 	port := devPort(t)
 	dev := startDev(t, port)
 	urls := regexp.MustCompile(`(http|ws)://[^ '\s]+`).FindAllString(dev.out.String(), -1)
-	for _, want := range []string{fmt.Sprintf("http://127.0.0.1:%d/", port), fmt.Sprintf("ws://127.0.0.1:%d/ws?room=NAME", port+10), fmt.Sprintf("http://127.0.0.1:%d/v1/ring", port+11)} {
+	for _, want := range []string{fmt.Sprintf("http://127.0.0.1:%d/", port), fmt.Sprintf("ws://127.0.0.1:%d/ws?room=NAME", port+10), fmt.Sprintf("http://127.0.0.1:%d/", port+11)} {
 		if !slices.Contains(urls, want) {
 			t.Errorf("%s is not among the printed URLs %q", want, urls)
 		}
