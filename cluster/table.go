@@ -166,6 +166,11 @@ func (t *Table) Rows() iter.Seq2[proto.Partition, Row] {
 	}
 }
 
+// WhatIf forecasts what the coordinator would bring about from here with these shards: see plan.WhatIf.
+func (t *Table) WhatIf(shards []plan.Shard) plan.Forecast {
+	return plan.WhatIf(t.rows, t.Settings, shards)
+}
+
 // News are the partitions whose row or move is another one than in a Table before, which may be nil; they
 // ascend. Where little has changed they cost little: a cluster that moves things has hundreds of Tables,
 // each a few rows apart.

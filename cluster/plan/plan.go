@@ -1,14 +1,14 @@
 // Package plan holds the coordinator's decisions: where copies of partitions should be (Place), which
 // partitions begin anew now (Decide), who takes over from a lost owner (Heirs, Succeed), what an owner's
-// wish leads to (Grant), what is moved (Upkeep, Survey), who keeps the register (Voters), and what is
-// left after the register was lost (Recover).
+// wish leads to (Grant), what is moved (Upkeep, Survey), who keeps the register (Voters), what is left
+// after the register was lost (Recover), and what all that would come to with other shards (WhatIf).
 //
 // It is pure: no goroutine, lock, clock or socket, and the same arguments give the same answer on
 // every node. It does not know how a Table travels, who the coordinator is, or how a node is found
 // to be dead; package cluster does, and gives its Verdict.
 //
 // Read place.go, verdict.go, then this file and rows.go, then move.go with apart.go and survey.go, wish.go,
-// voters.go and recover.go.
+// voters.go, recover.go and whatif.go.
 package plan
 
 import (

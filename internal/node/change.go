@@ -83,7 +83,7 @@ func (n *Node) recover(ctx context.Context) (doc admin.RecoverDocument, err erro
 
 // askChange has another node do what its admin port would do, into doc.
 func (n *Node) askChange(ctx context.Context, to proto.NodeName, kind uint8, body []byte, doc any) error {
-	reply, err := n.control.ask(ctx, to, kind, body)
+	reply, err := n.control.reach(ctx, to, kind, body)
 	if err != nil {
 		return &proto.Error{Code: proto.Unavailable, Op: "ask " + string(to.ID()), Err: err}
 	}
@@ -113,14 +113,19 @@ func (n *Node) change(ctx context.Context, x proto.Ask) proto.Reply {
 	} else {
 		doc, err = n.recover(ctx)
 	}
-	var r *admin.Refusal
-	switch {
-	case errors.As(err, &r):
-		return reply(r.Status, refused{Code: r.Code, Message: r.Message})
-	case err != nil:
-		return proto.Reply{Status: http.StatusServiceUnavailable}
+	if err != nil {
+		return refusal(err)
 	}
 	return reply(http.StatusOK, doc)
+}
+
+// refusal is how an error travels to another node: what is only for our log does not.
+func refusal(err error) proto.Reply {
+	var r *admin.Refusal
+	if errors.As(err, &r) {
+		return reply(r.Status, refused{Code: r.Code, Message: r.Message})
+	}
+	return proto.Reply{Status: http.StatusServiceUnavailable}
 }
 
 func reply(status int, doc any) proto.Reply {

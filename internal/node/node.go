@@ -103,6 +103,9 @@ type Node struct {
 	sampler     *sampler
 	album       album
 	chronicle   chronicle
+	planning    chan struct{} // a token while a plan is worked out
+	toLeave     atomic.Bool   // an operator asked this node to leave: leaves is closed
+	leaves      chan struct{}
 
 	lacking atomic.Pointer[time.Time] // since when partitions that this shard could follow lack copies; nil: none does
 	patient atomic.Bool               // it still counts as unready for that
@@ -176,6 +179,7 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 	}
 	n := &Node{cfg: cfg, kind: kind, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
 	n.control, n.sampler, n.started = newControl(n), newSampler(n.nodes), time.Now().UnixMilli()
+	n.planning, n.leaves = make(chan struct{}, 1), make(chan struct{})
 	defer func() {
 		if err != nil {
 			n.close()
@@ -342,8 +346,8 @@ func (n *Node) close() {
 // errLeft ends a node that has drained.
 var errLeft = errors.New("left")
 
-// Run serves until ctx ends, or until drain is closed and what that asks for
-// is done; then it returns nil.
+// Run serves until ctx ends, or until drain is closed, or an operator asks the
+// admin port for it, and what that asks for is done; then it returns nil.
 func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	n.log.Info("node up", zap.String("name", string(n.name)), zap.Any("addresses", n.Addresses()))
 	parent := ctx
@@ -374,6 +378,7 @@ func (n *Node) Run(ctx context.Context, drain <-chan struct{}) error {
 	g.Go(func() error {
 		select {
 		case <-drain:
+		case <-n.leaves:
 		case <-ctx.Done():
 			return nil
 		}

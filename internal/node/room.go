@@ -155,6 +155,8 @@ func (c *control) work(x proto.Ask) proto.Reply {
 		return c.node.change(ctx, x)
 	case askFigures:
 		return c.figures(ctx)
+	case askDrain:
+		return c.drained()
 	case askRelay:
 		return c.relay(ctx, x)
 	}

@@ -20,14 +20,6 @@ func (s *source) Rooms(context.Context, admin.RoomsQuery) (doc admin.RoomsDocume
 	return doc, errLater
 }
 
-func (s *source) Plan(context.Context, admin.PlanQuery) (doc admin.PlanDocument, err error) {
-	return doc, errLater
-}
-
-func (s *source) Drain(context.Context, string) (doc admin.DrainDocument, err error) {
-	return doc, errLater
-}
-
 func (s *source) Tail(context.Context, admin.TailQuery, func(admin.Event) error) error {
 	return errLater
 }
