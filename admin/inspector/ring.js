@@ -25,7 +25,7 @@ let views = 0;
 // paint gives an element the colour of a shard's seat; undefined is nobody's.
 export function paint(element, seat) {
   element.classList.remove('seat-0', 'seat-1', 'seat-2', 'seat-none');
-  element.classList.add(seat === undefined ? 'seat-none' : `seat-${seat % 3}`);
+  element.classList.add(seat === undefined ? 'seat-none' : `seat-${(seat + Math.floor(seat / 21)) % 3}`);
   if (seat !== undefined) {
     element.style.setProperty('--hue', ((25 + seat * golden) % 360).toFixed(1));
   }
@@ -46,6 +46,13 @@ const say = (name, attributes, text) => {
   e.textContent = text;
   return e;
 };
+
+// wide measures words as the ring's labels are written; bold is a name's.
+const pen = document.createElement('canvas').getContext('2d');
+function wide(words, bold) {
+  pen.font = `${bold ? '600 ' : ''}12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif`;
+  return pen.measureText(words).width;
+}
 
 const number = new Intl.NumberFormat('en');
 const f = (x) => x.toFixed(1);
@@ -135,16 +142,25 @@ export class RingView {
   // stand in a column on each side, in a narrow one around the ring.
   arrange(width) {
     const groups = this.list();
-    const longest = Math.max(4, ...groups.map((g) => this.words(g).reduce((n, w) => Math.max(n, w.length), 0)));
-    const wide = width >= 480;
-    const column = Math.min(width * 0.24, longest * 6.9 + 26);
-    const margin = wide ? column + 18 : groups.length > 8 ? 52 : 46;
+    const columns = width >= 440;
+    const radial = groups.length > 8;
+    const margin = columns ? this.column(groups) : radial ? 48 : 44;
     const outer = Math.max(70, Math.min((width - 2 * margin) / 2, 250));
-    const height = wide ? 2 * outer + 44 : 2 * outer + 2 * Math.min(margin, groups.length > 8 ? 52 : 40);
-    this.box = { width, height, wide, margin, x: width / 2, y: height / 2, outer, arc: outer - 11, band: outer - 15, inner: Math.round(outer * 0.72) };
+    const height = 2 * outer + (columns ? 56 : radial ? 96 : 64);
+    this.box = { width, height, columns, radial, x: width / 2, y: height / 2, outer, arc: outer - 11, band: outer - 15, inner: Math.round(outer * 0.72) };
     this.svg.setAttribute('viewBox', `0 0 ${f(width)} ${f(height)}`);
     this.svg.setAttribute('height', f(height));
     this.groups = groups;
+  }
+
+  // column is the room that names beside the ring need, with their lines.
+  column(groups) {
+    const words = groups.map((g) => {
+      const [name, count] = this.words(g);
+      const [a, b] = [wide(name, true), wide(count, false)];
+      return groups.length > many ? a + 8 + b : Math.max(a, b);
+    });
+    return Math.max(...words, 20) + 30;
   }
 
   // list is the shards, the ones that a plan adds, and nobody's partitions.
@@ -330,7 +346,7 @@ export class RingView {
 
   drawLabels() {
     this.layers.leaders.replaceChildren();
-    if (this.box.wide) {
+    if (this.box.columns) {
       this.columns();
     } else {
       this.spokes();
@@ -347,11 +363,11 @@ export class RingView {
       const list = this.groups.filter((g) => (Math.cos(g.middle) >= 0) === (side > 0));
       list.sort((a, b) => Math.sin(a.middle) - Math.sin(b.middle));
       const heights = spread(list.map((g) => box.y + (box.outer + 12) * Math.sin(g.middle)), step, 9 + (oneLine ? 0 : 6), box.height - 9 - (oneLine ? 0 : 6));
-      list.forEach((g, i) => this.column(g, side, heights[i], oneLine));
+      list.forEach((g, i) => this.label(g, side, heights[i], oneLine));
     }
   }
 
-  column(g, side, y, oneLine) {
+  label(g, side, y, oneLine) {
     const { box } = this;
     const e = this.shards.get(g.key);
     const x = box.x + side * (box.outer + 26);
@@ -364,8 +380,7 @@ export class RingView {
     e.count.textContent = count;
     this.at(e.name, x, oneLine ? y + 4 : y - 2, anchor);
     if (oneLine) {
-      const shift = name.length * 6.9 + 8;
-      this.at(e.count, x + side * shift, y + 4, anchor);
+      this.at(e.count, x + side * (wide(name, true) + 8), y + 4, anchor);
     } else {
       this.at(e.count, x, y + 12, anchor);
     }
@@ -375,7 +390,6 @@ export class RingView {
   // are many. The table beside the ring has them whole.
   spokes() {
     const { box } = this;
-    const radial = this.groups.length > 8;
     for (const g of this.groups) {
       const e = this.shards.get(g.key);
       const [name] = this.words(g);
@@ -386,7 +400,7 @@ export class RingView {
       const r = box.outer + 6;
       const x = box.x + r * c;
       const y = box.y + r * s;
-      if (radial) {
+      if (box.radial) {
         const degrees = (g.middle * 360) / turn + (c < 0 ? 180 : 0);
         this.at(e.name, x, y, c < 0 ? 'end' : 'start', `rotate(${f(degrees)} ${f(x)} ${f(y)}) translate(0 4)`);
       } else {
