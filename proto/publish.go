@@ -19,10 +19,14 @@ type Publish struct {
 	Seq       Seq
 	Base      Seq // lowest unacknowledged; never above Seq
 	Kind      Kind
-	Conn      uint64 // the publishing conn at its router, 0 for none
+	Conn      uint64 // the publishing conn at its router, 0 for none; perhaps with TimedConn
 	Room      []byte
 	Payload   []byte
 }
+
+// TimedConn is a bit of the number of a conn that is left clear, for its router to
+// mark a publish with that it times. Nobody else cares.
+const TimedConn = 1 << 62
 
 const publishFixed = 2 + 8 + 8 + 8 + 1 + 8 + 1
 

@@ -81,8 +81,9 @@ func New(cfg Config) (*Router, error) {
 	r := &Router{cfg: cfg, log: cfg.Logger, limits: websocket.Limits{Message: cfg.MaxMessage}}
 	r.addresses.limit, r.addresses.rate = cfg.MaxConnsPerIP, cfg.AcceptsPerIP
 	// Conn ids start at a random place, so that a stale one of an earlier run
-	// of this node means nobody. Those of posts have their top bit set.
-	r.ids.Store(rand.Uint64() >> 2)
+	// of this node means nobody. Those of posts have their top bit set, the next
+	// one is proto.TimedConn.
+	r.ids.Store(rand.Uint64() >> 3)
 	for _, key := range cfg.APIKeys {
 		if key == "" {
 			return nil, errors.New("new router: an api key is empty")

@@ -39,6 +39,6 @@
 // (attach and what comes from the owner), chain.go (the tail), encode.go (its
 // bytes), fanout.go (tail to members), replay.go (joining from a position),
 // partition.go (row and links), publisher.go (rule R8), fill.go (bytes for
-// links), frame.go (bytes from links), term.go (frames of other terms).
-// config.go has the bounds.
+// links), frame.go (bytes from links), term.go (frames of other terms), sample.go
+// and pause.go (how long things took). config.go has the bounds.
 package hub

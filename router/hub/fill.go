@@ -182,9 +182,13 @@ func (h *Hub) fillPublishes(p *partition, b []byte, upto proto.Seq, end int) []b
 	for q.hasWork() && q.sent < upto && len(b) < end {
 		k := &q.pending[q.head+int(q.sent-q.base)]
 		h.name = append(h.name[:0], k.room...)
+		conn := k.conn
+		if k.timed {
+			conn |= proto.TimedConn
+		}
 		b = proto.AppendPublish(b, &proto.Publish{
 			Partition: p.id, Term: p.term, Seq: q.sent, Base: q.base,
-			Kind: k.kind, Conn: k.conn, Room: h.name, Payload: q.payload(k),
+			Kind: k.kind, Conn: conn, Room: h.name, Payload: q.payload(k),
 		})
 		if q.sent < q.high {
 			h.stats.Resent++

@@ -165,9 +165,12 @@ func (h *Hub) onSignal(p *partition, typ proto.FrameType, body []byte) error {
 	case proto.FrameExpect:
 		p.pub.expect(h, x.Seq)
 	case proto.FrameHold:
-		p.pub.hold(h, x.Seq)
+		if p.pub.hold(h, x.Seq); p.pub.held {
+			h.interrupt(p, false)
+		}
 	case proto.FrameGo:
 		p.pub.held = false
+		p.goesOn()
 	case proto.FrameMoved:
 		// Two rows of one term: the owner of ours has the other one, and may
 		// hear of ours yet.

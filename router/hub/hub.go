@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/roomring/roomring/internal/latency"
 	"github.com/roomring/roomring/internal/spare"
 	"github.com/roomring/roomring/proto"
 )
@@ -58,6 +59,11 @@ type Hub struct {
 	full    bool      // above the bound, until at half of it
 	parked  []*Member // would go on, were it not for full
 
+	// Publishes that are timed.
+	samples   []sample
+	unsampled int   // publishes since the last one that is
+	sampleAt  int64 // when the next is in any case
+
 	// Reused.
 	buffers  buffers
 	cursors  spare.List[*cursor]
@@ -95,6 +101,11 @@ type Stats struct {
 	Held           uint64 `help:"Frames that had to wait for the Table."`
 	HeldDropped    uint64 `help:"Frames that were to wait for the Table and were dropped: too many, or no row named their term and sender."`
 	Fenced         uint64 `help:"Times that a node was told that its term is old."`
+
+	PublishToDeliver latency.Histogram `help:"From a publish being taken to its coming back as a message; one of 64, and one a second at least."`
+	Acknowledge      latency.Histogram `help:"From a publish being taken to its acknowledgement; the same ones."`
+	FailoverPause    latency.Histogram `help:"Times that the rooms of a partition were not served, the link to their owner being lost, until another had answered."`
+	MovePause        latency.Histogram `help:"The same without a link being lost: the partition moved."`
 }
 
 // New makes an empty hub that knows no owner of anything.
@@ -161,6 +172,7 @@ func (h *Hub) Tick(now time.Time) {
 		h.closeStalled(t)
 		h.dropOld(t)
 		h.dropIdle(t)
+		h.dropOldSamples(t)
 	}
 	if t-h.tidied >= int64(spare.While) {
 		h.tidied = t

@@ -55,7 +55,8 @@ func (s *recorder) Placed(m *Member, pos proto.Position, code proto.Code) {
 type bench struct {
 	*testing.T
 	*recorder
-	now time.Time
+	now    time.Time
+	member *Member // of tests that have one
 }
 
 var (

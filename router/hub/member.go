@@ -10,8 +10,8 @@ import (
 // router's conn; the caller sets ID and touches nothing else. A Member may be
 // used again, with a new ID, after it left.
 type Member struct {
-	// ID is the conn's number, unique for the life of the router and never
-	// zero: the conn of Publish and Deliver frames.
+	// ID is the conn's number, unique for the life of the router, never zero
+	// and without proto.TimedConn: the conn of Publish and Deliver frames.
 	ID uint64
 
 	room   *room
@@ -129,7 +129,7 @@ func (t ticket) waiting() bool { return t.m.ID == t.id && t.m.wait != nil }
 // lives on this lane; the bytes are copied. Joined or Refused follows, perhaps
 // before Join returns.
 func (h *Hub) Join(m *Member, name []byte, opt JoinOptions, now time.Time) {
-	if m.ID == 0 || m.room != nil {
+	if m.ID&^proto.TimedConn == 0 || m.ID&proto.TimedConn != 0 || m.room != nil {
 		panic("hub: join of a member without an id, or in a room")
 	}
 	t := h.clock(now)

@@ -43,6 +43,7 @@ type partition struct {
 	urgent proto.Seq
 	yields bool // urgent ones filled a link: some rooms go before the next of them
 
+	pause   pause
 	blocked bool  // the owner said it is not: nothing is sent
 	retryAt int64 // until then, or until a new row
 
@@ -108,6 +109,9 @@ func (h *Hub) SetRow(id proto.Partition, owner proto.NodeName, term proto.Term, 
 		return
 	}
 	same := p.owner() == owner
+	if !same {
+		h.interrupt(p, false)
+	}
 	if old := p.peer; old != nil {
 		h.withdraw(p)
 		old.rows--
@@ -190,6 +194,7 @@ func (h *Hub) LinkDown(node proto.NodeName, index int, now time.Time) {
 	n.links[index].clear()
 	for _, p := range h.parts {
 		if p != nil && p.peer == n && int(p.id)%len(n.links) == index {
+			h.interrupt(p, true)
 			h.dropHeld(p)
 		}
 	}
@@ -261,6 +266,7 @@ func (p *partition) isUrgent() bool {
 // the next row, everything starts again.
 func (h *Hub) block(p *partition, after time.Duration) {
 	if !p.blocked {
+		h.interrupt(p, false)
 		p.blocked = true
 		p.retryAt = h.now + int64(after)
 		h.delay(p)

@@ -45,6 +45,7 @@ type pending struct {
 	size  uint32
 	kind  proto.Kind
 	done  bool // a member's account has it no more
+	timed bool // see sample.go
 }
 
 // pendingCost is what a publish counts beside its payload, in bytes.
@@ -99,7 +100,7 @@ func (h *Hub) Publish(m *Member, kind proto.Kind, payload []byte, now time.Time)
 		panic(fmt.Sprintf("hub: publish of %d bytes", len(payload)))
 	}
 	p := r.part
-	p.pub.push(h, pending{m: m, conn: m.ID, room: r.name, at: t, kind: kind}, payload)
+	p.pub.push(h, pending{m: m, conn: m.ID, room: r.name, at: t, kind: kind, timed: h.times(m, t)}, payload)
 	h.stats.Published++
 	h.unacked += len(payload) + pendingCost
 	if m.flags&flagReceipts != 0 {
@@ -193,6 +194,9 @@ func (q *publisher) ack(h *Hub, upto proto.Seq) {
 		size := int(p.size)
 		q.forgetPayload(h, p)
 		h.unacked -= size + pendingCost
+		if p.timed {
+			h.sampleSettled(p.conn)
+		}
 		m, done, conn := p.m, p.done, p.conn
 		*p = pending{}
 		q.head++
@@ -319,6 +323,7 @@ func (q *publisher) tick(h *Hub, p *partition, t int64) {
 	}
 	if q.held && t-q.heldAt >= holdAgain {
 		q.held = false
+		p.goesOn()
 		h.offer(p)
 	}
 	if q.expectMore && t-q.expectedAt >= expectAgain {
@@ -342,6 +347,10 @@ func (q *publisher) expire(h *Hub, t int64) {
 		}
 		h.unacked -= int(p.size)
 		q.forgetPayload(h, p)
+		if p.timed {
+			p.timed = false
+			h.dropSample(p.conn)
+		}
 		p.kind, p.done = proto.KindVoid, true
 		m := p.m
 		p.m = nil
@@ -366,6 +375,10 @@ func (q *publisher) refusals(h *Hub, x *proto.Ack) {
 		}
 		h.stats.Refused++
 		p := &q.pending[q.head+int(res.Seq-q.base)]
+		if p.timed {
+			p.timed = false
+			h.dropSample(p.conn)
+		}
 		if m := p.m; m != nil && m.ID == p.conn && m.room != nil && m.flags&flagReceipts != 0 {
 			m.flags &^= flagUnplaced
 			h.sink.Placed(m, proto.Position{}, res.Code)

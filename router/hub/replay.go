@@ -186,6 +186,7 @@ func (h *Hub) fetched(r *room, x *proto.Fetched) error {
 			break
 		}
 		f.reach++
+		m.Conn &^= proto.TimedConn
 		if !f.odd && !f.probe && f.reach <= f.upto {
 			h.build(r, f, &m)
 		}

@@ -104,6 +104,7 @@ func (h *Hub) close(r *room) {
 		}
 	}
 	h.dropFetch(r)
+	h.dropSamples(func(s sample) bool { return s.room == r })
 	delete(h.rooms, r.name)
 	p := r.part
 	if p.recent == r {
@@ -114,6 +115,9 @@ func (h *Hub) close(r *room) {
 	p.rooms[r.at].at = r.at
 	p.rooms[last] = nil
 	p.rooms = p.rooms[:last]
+	if last == 0 {
+		p.pause = pause{}
+	}
 	if r.state != stateNew {
 		p.detach = append(p.detach, r.name)
 		h.offer(p)
@@ -189,6 +193,7 @@ func (h *Hub) attached(r *room, e *proto.AttachedEntry) {
 		h.gap(r, e.Offset)
 	}
 	r.state = stateAttached
+	h.served(r.part)
 	h.wake(r)
 	h.count(r)
 	if e.Offset > r.last {
@@ -295,6 +300,9 @@ func (h *Hub) deliver(r *room, x *proto.Deliver) error {
 			continue
 		}
 		h.stats.Delivered++
+		if m.Conn&proto.TimedConn != 0 {
+			m.Conn = h.sampleDelivered(m.Conn)
+		}
 		if text != nil {
 			h.message(text, o, &m)
 		}

@@ -89,7 +89,7 @@ func (t *Tail) read(p *part, log *room.Log, q *TailQuery) {
 	}
 	limit := min(max(q.Limit, 1), MaxTail)
 	log.Walk(t.From, t.Head, func(o proto.Offset, m *room.Message) bool {
-		x := TailMessage{Offset: o, Kind: m.Kind, Bytes: len(m.Payload), Conn: m.Conn}
+		x := TailMessage{Offset: o, Kind: m.Kind, Bytes: len(m.Payload), Conn: m.Conn &^ proto.TimedConn}
 		if pub := p.publisher(m.Publisher); pub != nil {
 			x.Publisher = pub.name
 		}

@@ -32,7 +32,10 @@ func TestTail(t *testing.T) {
 	r1, r2 := g.up("r1"), g.up("r2")
 	g.attach(r1, "lobby", "empty")
 	g.say(r1, "lobby", "a", "bb", "ccc")
-	g.say(r2, "lobby", "dddd", "eeeee", "f")
+	timed := pub(1, 1, "lobby", "dddd")
+	timed.Conn |= proto.TimedConn
+	g.publish(r2, timed)
+	g.say(r2, "lobby", "eeeee", "f")
 	e1, other := proto.MintEpoch(1), proto.MintEpoch(9)
 	for _, c := range []struct {
 		name string
