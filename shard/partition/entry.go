@@ -32,7 +32,10 @@ func (l *Lane) append(p *part) {
 		panic(fmt.Sprintf("partition %d: append %s: %v", p.number, l.out.Kind, err))
 	}
 	l.stats.AppendedBytes += uint64(size)
-	p.lead.lately, p.lead.latelyAt = p.lately(l.ticks)+uint64(size), l.ticks
+	p.lead.lately, p.lead.latelyAt = p.lately(l.ticks)+uint32(size), l.ticks
+	if p.lead.timed == 0 && len(p.lead.replicas) > 0 {
+		p.lead.timed, p.lead.timedAt = before+1, l.now
+	}
 	for _, x := range p.lead.replicas {
 		if x.stored == before {
 			x.progress = l.now // it had nothing to do until now
@@ -65,6 +68,10 @@ func (l *Lane) commit(p *part) {
 	}
 	if err := l.applyTo(p, upto); err != nil {
 		panic(fmt.Sprintf("partition %d: apply %d: %v", p.number, p.applied+1, err))
+	}
+	if p.lead.timed != 0 && p.lead.timed <= upto {
+		p.lead.timed = 0
+		l.stats.Commit.Count(l.now - p.lead.timedAt)
 	}
 	if len(p.lead.unsure) > 0 {
 		l.answerSure(p)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/roomring/roomring/internal/latency"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -116,6 +117,9 @@ type Stats struct {
 	Cut           uint64 `help:"Entries of an earlier owner that were cut."`
 	Undone        uint64 `help:"Hand-offs that took too long."`
 	Corrupt       uint64 `help:"Copies given up because an entry did not fit."`
+
+	Commit   latency.Histogram `help:"From an entry's being appended by the owner to its being committed, where it has followers; one at a time of each partition."`
+	Handover latency.Histogram `help:"From when an owner sequenced nothing any more, for another was to be it, to when the Table named that one."`
 }
 
 // Stats returns the counters.

@@ -1,6 +1,7 @@
 package partition
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -86,5 +87,60 @@ func TestLag(t *testing.T) {
 	}
 	if s := d.f.Stats(); s.LagEntries != 0 {
 		t.Errorf("a follower has a lag of %d entries", s.LagEntries)
+	}
+}
+
+// TestCommitIsTimed: one entry at a time of each partition, until all have it.
+func TestCommitIsTimed(t *testing.T) {
+	d := newDuo(t, Config{})
+	r := d.up("r1")
+	counted := func(want string) {
+		t.Helper()
+		if h := &d.l.stats.Commit; fmt.Sprintf("%d in %v", h.Total(), h.Sum) != want {
+			t.Errorf("commits took %d in %v, want %s", h.Total(), h.Sum, want)
+		}
+	}
+	d.say(r, "lobby", "a") // with the router's number and the room: three entries
+	d.now = d.now.Add(3 * time.Millisecond)
+	d.say(r, "lobby", "b")
+	counted("0 in 0s")
+	d.flow()
+	counted("1 in 3ms")
+	d.say(r, "lobby", "c")
+	d.now = d.now.Add(time.Millisecond)
+	d.flow()
+	counted("2 in 4ms")
+	d.say(r, "lobby", "d")
+	d.both(Row{Owner: stranger, Followers: names(self), Term: 2, Since: 1})
+	d.both(Row{Owner: self, Followers: names(stranger), Term: 3, Since: 1})
+	d.now = d.now.Add(time.Second)
+	d.flow()
+	counted("2 in 4ms") // it was another owner's to commit
+	d.both(Row{Owner: self, Term: 4, Since: 1})
+	alone := pub(5, 5, "lobby", "e")
+	alone.Term = 4
+	d.publish(r, alone)
+	counted("2 in 4ms") // nobody else has to have it
+}
+
+// TestHandoverIsTimed: from the freeze to the row of the next owner, and no other.
+func TestHandoverIsTimed(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		last Row
+		want uint64
+	}{
+		{"handed over", Row{Owner: stranger, Followers: names(self), Term: 2, Since: 1}, 1},
+		{"another became owner", Row{Owner: third, Followers: names(self), Term: 2, Since: 1}, 0},
+		{"it stays", Row{Owner: self, Followers: names(stranger), Term: 2, Since: 1}, 0},
+	} {
+		d := newDuo(t, Config{})
+		d.both(Row{Owner: self, Followers: names(stranger), Term: 1, Since: 1, Learner: stranger, Freezing: true})
+		d.now = d.now.Add(20 * time.Millisecond)
+		d.both(c.last)
+		h := &d.l.stats.Handover
+		if h.Total() != c.want || h.Sum != time.Duration(c.want)*20*time.Millisecond {
+			t.Errorf("%s: %d in %v", c.name, h.Total(), h.Sum)
+		}
 	}
 }

@@ -185,7 +185,7 @@ type Lane struct {
 	wishing []*part // that may want something of the coordinator
 	uneasy  []*part // to be looked at in every Tick; may hold some that are no more
 	watched int     // partitions that were looked at because it was their turn
-	ticks   uint64
+	ticks   uint32
 	scratch []proto.Wish
 
 	// Messages per second, see pace.go.
@@ -245,8 +245,10 @@ type part struct {
 type lead struct {
 	replicas []*replica
 	start    time.Duration // lane time at which log time began
-	lately   uint64        // bytes appended up to Tick number latelyAt, halved every Tick
-	latelyAt uint64
+	lately   uint32        // bytes appended up to Tick number latelyAt, halved every Tick
+	latelyAt uint32
+	timed    proto.Index   // an entry that is timed until it is committed; 0 for none
+	timedAt  time.Duration // when it was appended
 
 	full    bool // too much is appended and not committed
 	frozen  bool // nothing is sequenced any more: another will be the owner

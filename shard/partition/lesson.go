@@ -103,7 +103,7 @@ func (l *Lane) mayTeach() bool { return l.cfg.SnapshotRate < 0 || l.tokens > 0 }
 func (l *Lane) maxTokens() int64 { return max(l.cfg.SnapshotRate/8, 1) }
 
 // lately is how many bytes were appended, halved every Tick.
-func (p *part) lately(tick uint64) uint64 { return p.lead.lately >> (tick - p.lead.latelyAt) }
+func (p *part) lately(tick uint32) uint32 { return p.lead.lately >> (tick - p.lead.latelyAt) }
 
 // teachOn counts what learners may be sent by now, and wakes those who are taught.
 func (l *Lane) teachOn() {
@@ -157,7 +157,7 @@ func (f *filler) teach() {
 }
 
 // nextPupil is who is taught now.
-func (r *Peer) nextPupil(tick uint64) *replica {
+func (r *Peer) nextPupil(tick uint32) *replica {
 	if r.pupil != nil {
 		return r.pupil
 	}

@@ -70,6 +70,9 @@ func (l *Lane) newRow(p *part, row Row) {
 	case !keeps:
 		l.drop(p)
 	case p.owned && !owner:
+		if p.lead.frozen && row.Owner == p.row.Learner {
+			l.stats.Handover.Count(l.now - p.lead.frozenAt)
+		}
 		l.demote(p)
 	}
 	p.row = row
