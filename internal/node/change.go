@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -129,9 +130,11 @@ func refusal(err error) proto.Reply {
 }
 
 func reply(status int, doc any) proto.Reply {
-	body, err := json.Marshal(doc)
-	if err != nil {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false) // names of rooms would become three times as long, and no browser reads this
+	if e.Encode(doc) != nil {
 		return proto.Reply{Status: http.StatusInternalServerError}
 	}
-	return proto.Reply{Status: uint16(status), Body: body}
+	return proto.Reply{Status: uint16(status), Body: body.Bytes()}
 }

@@ -9,6 +9,6 @@
 // ready.go and metrics.go. Any node answers for the whole cluster: figures.go
 // with settings.go and process.go (what a node tells of itself, and of all
 // others), then watch.go (streams of events), which shows what picture.go draws
-// and sampler.go asks for, and what chronicle.go has seen happen; plan.go (what
-// if) and leave.go (a drain by word).
+// and sampler.go asks for, and what chronicle.go has seen happen; rooms.go and
+// tail.go (what owners have), plan.go (what if) and leave.go (a drain by word).
 package node

@@ -44,7 +44,7 @@ type forecast struct {
 // choose says which shards there would be.
 func (f *forecast) choose() error {
 	if f.table == nil {
-		return &admin.Refusal{Status: http.StatusServiceUnavailable, Code: "no_table", Message: "this node has not learned the table yet: there is nothing to plan from"}
+		return errNoTable
 	}
 	if err := f.table.Settings.Check(); err != nil {
 		return &admin.Refusal{Status: http.StatusServiceUnavailable, Code: "unknown_placement", Message: "partitions are placed in a way that this version does not know"}

@@ -38,6 +38,9 @@ type role interface {
 	promise(list []proto.Promise, answer func([]proto.Promise))
 	// room describes a room of a partition that this node owns.
 	room(ctx context.Context, name string) (partition.Info, bool, error)
+	// list lists rooms of partitions that this node owns, and tail reads the messages of one.
+	list(context.Context, partition.RoomsQuery) (partition.RoomList, error)
+	tail(context.Context, partition.TailQuery) (partition.Tail, error)
 	samples(ctx context.Context, to []admin.Sample) ([]admin.Sample, error)
 	// figures writes what the role tells of itself.
 	figures(ctx context.Context, t *admin.Told) error
@@ -63,6 +66,14 @@ func (r *routerRole) healthy() (bool, string) { return r.Healthy() }
 
 func (r *routerRole) room(context.Context, string) (partition.Info, bool, error) {
 	return partition.Info{}, false, nil
+}
+
+func (r *routerRole) list(context.Context, partition.RoomsQuery) (list partition.RoomList, err error) {
+	return list, nil
+}
+
+func (r *routerRole) tail(context.Context, partition.TailQuery) (t partition.Tail, err error) {
+	return t, nil
 }
 
 func (r *routerRole) apply(_ *cluster.View, t *cluster.Table) {
@@ -93,12 +104,13 @@ func (r *routerRole) figures(ctx context.Context, t *admin.Told) error {
 	lanes, err := r.Stats(ctx)
 	for i := range lanes {
 		conns, hub := &lanes[i].Conns, &lanes[i].Hub
-		t.Conns += conns.Conns
+		t.Conns += conns.Open
 		t.Rooms += hub.Rooms
 		t.Members += hub.Members
 		t.MessagesTotal += conns.Messages + conns.Posts
-		t.DeliveriesTotal += hub.Writes
+		t.DeliveriesTotal += hub.Deliveries
 		t.BytesInTotal += conns.Bytes
+		t.BytesOutTotal += conns.BytesOut
 	}
 	return err
 }
@@ -196,6 +208,14 @@ func (s *shardRole) room(ctx context.Context, name string) (partition.Info, bool
 	return s.Room(ctx, name)
 }
 
+func (s *shardRole) list(ctx context.Context, q partition.RoomsQuery) (partition.RoomList, error) {
+	return s.ListRooms(ctx, q)
+}
+
+func (s *shardRole) tail(ctx context.Context, q partition.TailQuery) (partition.Tail, error) {
+	return s.Tail(ctx, q)
+}
+
 func (s *shardRole) apply(v *cluster.View, t *cluster.Table) {
 	var routers []proto.NodeName
 	for _, node := range v.Nodes() {
@@ -234,9 +254,12 @@ func (s *shardRole) figures(ctx context.Context, t *admin.Told) error {
 	lanes, err := s.Stats(ctx)
 	for i := range lanes {
 		core := &lanes[i].Core
-		t.Rooms += core.Rooms
+		t.Rooms += core.Owning
+		t.Members += core.Members
 		t.MessagesTotal += core.Published
 		t.DeliveriesTotal += core.Delivered
+		t.LagEntries = max(t.LagEntries, core.LagEntries)
+		t.LagBytes += core.LagBytes
 	}
 	return err
 }

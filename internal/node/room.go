@@ -155,8 +155,12 @@ func (c *control) work(x proto.Ask) proto.Reply {
 		return c.node.change(ctx, x)
 	case askFigures:
 		return c.figures(ctx)
+	case askRooms:
+		return c.rooms(ctx, x)
 	case askDrain:
 		return c.drained()
+	case askTail:
+		return c.tail(ctx, x)
 	case askRelay:
 		return c.relay(ctx, x)
 	}

@@ -2,27 +2,15 @@ package node
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/roomring/roomring/admin"
-	"github.com/roomring/roomring/proto"
 )
 
 // changeEvery is the least time between two changes of the ring that a stream
 // tells. A join has hundreds of Tables: who watches sees where things are ten
 // times a second.
 const changeEvery = 100 * time.Millisecond
-
-var errLater = &proto.Error{Code: proto.Unavailable, Op: "answer", Err: errors.New("not served by this node")}
-
-func (s *source) Rooms(context.Context, admin.RoomsQuery) (doc admin.RoomsDocument, err error) {
-	return doc, errLater
-}
-
-func (s *source) Tail(context.Context, admin.TailQuery, func(admin.Event) error) error {
-	return errLater
-}
 
 // Watch is /v1/events. Nothing queues for a reader: what it has not been told
 // is the difference of two values, however long that takes.
