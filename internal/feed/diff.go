@@ -119,7 +119,7 @@ func (d *diff) forgotten() {
 func (d *diff) changed(was cluster.State, n *cluster.Node) {
 	switch {
 	case n.State == was:
-	case n.State == cluster.Dead && n.Left:
+	case n.State == cluster.Dead && d.after.left(n):
 		d.about(admin.FeedLeft, n.Name, "it said that it leaves for good")
 	case n.State == cluster.Dead && d.after.forgot(n.Name):
 		// that was told

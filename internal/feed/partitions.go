@@ -105,7 +105,7 @@ func (d *diff) handedOff(p proto.Partition, was, is *cluster.Row) bool {
 	if well(then, seenThen) && well(now, seenNow) {
 		return true
 	}
-	return now.Left && (meant || then.State == cluster.Draining)
+	return d.after.left(&now) && (meant || then.State == cluster.Draining)
 }
 
 // copied tells who follows a partition anew. What its next owner learns is a part

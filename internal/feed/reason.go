@@ -12,10 +12,11 @@ import (
 // is not.
 func (s *State) death(name proto.NodeName) string {
 	n, seen := s.node(name)
+	n.Name = name
 	switch fate := s.Fates[name]; {
 	case s.forgot(name):
 		return "an operator said that it is dead"
-	case n.Left, fate == cluster.FateLeft:
+	case s.left(&n):
 		return "it left"
 	case fate == cluster.FateReplaced, !s.lives(name) && s.another(name):
 		return "a later run of it took its place"
@@ -47,7 +48,7 @@ func arrival(before *State, n *cluster.Node) string {
 
 // planned says why partitions are handed over, or copied to somebody else.
 func (s *State) planned(from proto.NodeName) string {
-	if n, _ := s.node(from); n.State == cluster.Draining || n.Left {
+	if n, _ := s.node(from); n.State == cluster.Draining || s.left(&n) {
 		return string(from.ID()) + " drains"
 	}
 	return "the ring wants them there"

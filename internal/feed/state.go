@@ -43,6 +43,10 @@ func (s *State) lives(name proto.NodeName) bool {
 	return seen && n.Lives()
 }
 
+// left reports whether the node said that it leaves for good: to gossip, or on a
+// link, which is often sooner.
+func (s *State) left(n *cluster.Node) bool { return n.Left || s.Fates[n.Name] == cluster.FateLeft }
+
 // another returns a living run of the same id.
 func (s *State) another(name proto.NodeName) bool {
 	return s.View != nil && slices.ContainsFunc(s.View.Runs(name.ID()), func(n cluster.Node) bool { return n.Name != name && n.Lives() })
