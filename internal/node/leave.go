@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -22,7 +23,13 @@ func (s *source) Drain(ctx context.Context, node string) (doc admin.DrainDocumen
 	case run == n.name:
 		return n.drain()
 	}
-	return doc, n.askChange(ctx, run, askDrain, nil, &doc)
+	err = n.askChange(ctx, run, askDrain, nil, &doc)
+	var silent *proto.Error
+	if errors.As(err, &silent) {
+		err = &admin.Refusal{Status: http.StatusServiceUnavailable, Code: proto.Unavailable.String(),
+			Message: string(run) + " gave no answer: it may begin to drain all the same; its own admin port takes this request, too"}
+	}
+	return doc, err
 }
 
 // toDrain returns the living run that is meant; "" is this one.

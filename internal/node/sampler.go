@@ -20,7 +20,13 @@ type sampler struct {
 	news bell          // rings when last is another one
 	wake chan struct{} // one slot: somebody began to watch
 
-	last atomic.Pointer[admin.NodesDocument] // nil while nobody watches
+	last atomic.Pointer[sample] // nil before the first
+}
+
+// sample is what all nodes told at a time.
+type sample struct {
+	doc admin.NodesDocument
+	at  time.Time // when they were asked
 }
 
 func newSampler(ask func(context.Context) admin.NodesDocument) *sampler {
@@ -39,19 +45,27 @@ func (s *sampler) run(ctx context.Context) error {
 	}
 }
 
-// sample goes on while somebody watches.
+// sample goes on while somebody watches. Who comes right after somebody went does
+// not have nodes asked sooner.
 func (s *sampler) sample(ctx context.Context) {
-	tick := time.NewTicker(sampleEvery)
-	defer tick.Stop()
-	defer s.last.Store(nil)
-	for s.news.heard() && ctx.Err() == nil {
-		doc := s.ask(ctx)
-		s.last.Store(&doc)
-		s.news.ring()
+	next := time.NewTimer(0)
+	defer next.Stop()
+	if last := s.last.Load(); last != nil {
+		next.Reset(max(0, sampleEvery-time.Since(last.at)))
+	}
+	for {
 		select {
-		case <-tick.C:
+		case <-next.C:
 		case <-ctx.Done():
+			return
 		}
+		if !s.news.heard() {
+			return
+		}
+		at := time.Now()
+		s.last.Store(&sample{s.ask(ctx), at})
+		s.news.ring()
+		next.Reset(max(0, sampleEvery-time.Since(at)))
 	}
 }
 
@@ -66,5 +80,12 @@ func (s *sampler) watch() (news <-chan struct{}, stop func()) {
 	return news, stop
 }
 
-// latest is the last document, nil before the first; it must not be changed.
-func (s *sampler) latest() *admin.NodesDocument { return s.last.Load() }
+// latest is the last document, nil when there is none that is fresh; it must not
+// be changed.
+func (s *sampler) latest() *admin.NodesDocument {
+	last := s.last.Load()
+	if last == nil || time.Since(last.at) > 2*sampleEvery {
+		return nil
+	}
+	return &last.doc
+}

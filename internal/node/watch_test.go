@@ -252,6 +252,18 @@ func TestWatchersShareTheAsking(t *testing.T) {
 				t.Errorf("a reader of the feed was told %s", e.Name)
 			}
 		}
+		before = s1.Answered()
+		for range 100 { // a page that is reloaded all the time
+			again := w.watch("s2", false)
+			time.Sleep(100 * time.Millisecond)
+			again.close()
+			if docs, _ := again.of(admin.EventNodes); len(docs) == 0 {
+				t.Error("who came again was told nothing of the nodes")
+			}
+		}
+		if n := s1.Answered() - before; n < 9 || n > 11 {
+			t.Errorf("%d questions in ten seconds of reloads", n)
+		}
 		time.Sleep(2 * time.Second)
 		before = s1.Answered()
 		time.Sleep(time.Minute)
