@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"admin":                 {"proto", "internal/latency", "admin/inspector"},
 	"admin/inspector":       {},
 	"internal/loadgen":      {},
+	"internal/openapi":      {},
 	"internal/settings":     {"proto"},
 	"internal/node":         {"proto", "cluster", "cluster/plan", "cluster/register", "link", "router", "router/hub", "shard", "shard/partition", "admin", "internal/poll", "internal/latency", "internal/feed"},
 	"internal/sim":          {"proto", "cluster", "cluster/plan", "router/hub", "shard/room", "shard/partition", "internal/sim/gossip", "internal/sim/timeline"},

@@ -38,16 +38,29 @@ type source struct {
 	asked   []any // queries of rooms, plans and tails
 
 	watch func(ctx context.Context, tell func(Event) error) error // and tail; if nil, one EventOpen
+
+	broken bool // whatever is asked panics
 }
 
-func (s *source) Nodes(context.Context) NodesDocument { return s.nodes }
+func (s *source) use() {
+	if s.broken {
+		panic("a broken invariant")
+	}
+}
+
+func (s *source) Nodes(context.Context) NodesDocument {
+	s.use()
+	return s.nodes
+}
 
 func (s *source) Rooms(_ context.Context, q RoomsQuery) (RoomsDocument, error) {
+	s.use()
 	s.asked = append(s.asked, q)
 	return s.listed, s.err
 }
 
 func (s *source) Plan(_ context.Context, q PlanQuery) (PlanDocument, error) {
+	s.use()
 	s.asked = append(s.asked, q)
 	return s.planned, s.err
 }
@@ -57,6 +70,7 @@ func (s *source) Drain(ctx context.Context, node string) (DrainDocument, error) 
 }
 
 func (s *source) Watch(ctx context.Context, onlyFeed bool, tell func(Event) error) error {
+	s.use()
 	if s.watch != nil {
 		return s.watch(ctx, tell)
 	}
@@ -69,6 +83,7 @@ func (s *source) Tail(ctx context.Context, q TailQuery, tell func(Event) error) 
 }
 
 func (s *source) Ring(withTable bool) any {
+	s.use()
 	if s.ring != nil {
 		return s.ring(withTable)
 	}
@@ -80,6 +95,7 @@ func (s *source) Ring(withTable bool) any {
 }
 
 func (s *source) Room(ctx context.Context, name string) (RoomDocument, error) {
+	s.use()
 	if s.err != nil {
 		return RoomDocument{}, s.err
 	}
@@ -99,6 +115,7 @@ func (s *source) Recover(ctx context.Context) (RecoverDocument, error) {
 }
 
 func (s *source) change(ctx context.Context, what string) error {
+	s.use()
 	s.changes = append(s.changes, what)
 	if s.stuck {
 		<-ctx.Done()
@@ -108,10 +125,14 @@ func (s *source) change(ctx context.Context, what string) error {
 }
 
 func (s *source) Ready() (bool, []string) {
+	s.use()
 	return !slices.Contains(s.reasons, "no_majority"), s.reasons
 }
 
-func (s *source) Health() (bool, string) { return s.sick == "", s.sick }
+func (s *source) Health() (bool, string) {
+	s.use()
+	return s.sick == "", s.sick
+}
 
 func newTest(t *testing.T, c Config) http.Handler {
 	t.Helper()
