@@ -35,8 +35,9 @@ type Source interface {
 	Rooms(ctx context.Context, q RoomsQuery) (RoomsDocument, error)
 
 	// Plan says what a change would move. The query has been checked, but for
-	// whether the node exists: a *Refusal (UnknownNode) says that. ctx ends like
-	// Room's; a plan for many shards takes seconds.
+	// whether the node exists and is one that can be removed: a *Refusal
+	// (UnknownNode and others) says that. ctx ends like Room's. A plan for many
+	// shards takes a processor for seconds, so a Source makes one at a time.
 	Plan(ctx context.Context, q PlanQuery) (PlanDocument, error)
 
 	// Drain has a node leave as SIGTERM would. node is an id or the name of a

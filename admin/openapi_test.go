@@ -337,7 +337,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		"/v1/rooms":              {good: "/v1/rooms?limit=1", bad: "/v1/rooms?limit=0", errs: append(far(proto.Full, proto.Unavailable), odd)},
 		"/v1/room":               {good: "/v1/room?room=r", bad: "/v1/room", errs: append(far(proto.NotFound, proto.Unavailable), odd)},
 		"/v1/rooms/{room}":       {good: "/v1/rooms/r", bad: "/v1/rooms/%00", errs: append(far(proto.NotFound, proto.Unavailable), odd)},
-		"/v1/ring/plan":          {good: "/v1/ring/plan?add=1", bad: "/v1/ring/plan", errs: []error{UnknownNode("s9"), context.DeadlineExceeded, odd}},
+		"/v1/ring/plan":          {good: "/v1/ring/plan?add=1", bad: "/v1/ring/plan", errs: []error{UnknownNode("s9"), &Refusal{409, "only_shard", "of two words"}, context.DeadlineExceeded, odd}},
 		"/v1/events":             {good: "/v1/events", bad: "/v1/events?only=x", errs: append(far(proto.Unavailable), odd)},
 		"/v1/tail":               {good: "/v1/tail?room=r&payload=1", bad: "/v1/tail", errs: append(far(proto.NotFound, proto.Unavailable), odd)},
 		"/v1/drain":              {good: `{}`, bad: `{"node":""}`, errs: []error{UnknownNode("s9"), NotAlive("s1/0", "dead"), context.DeadlineExceeded, odd}},

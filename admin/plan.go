@@ -58,8 +58,6 @@ type DrainDocument struct {
 	Node proto.NodeName `json:"node"` // the run that drains now
 }
 
-// plan makes one plan at a time: each costs a second of processor time in a
-// large cluster, and the node has other work.
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	v, err := query(r)
 	if err != nil {
@@ -71,12 +69,6 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), RoomTimeout)
 	defer cancel()
-	select {
-	case s.planner <- struct{}{}:
-		defer func() { <-s.planner }()
-	case <-ctx.Done():
-		return errPlanner
-	}
 	d, err := s.config.Source.Plan(ctx, q)
 	if err != nil {
 		return err
@@ -84,8 +76,6 @@ func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	writeJSON(w, http.StatusOK, d.filled())
 	return nil
 }
-
-var errPlanner = &Refusal{http.StatusServiceUnavailable, proto.Full.String(), "other plans are being made: ask again"}
 
 func planQuery(v url.Values) (q PlanQuery, err error) {
 	if v.Has("add") == v.Has("remove") {

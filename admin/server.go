@@ -65,7 +65,6 @@ type Server struct {
 
 	stats   stats
 	streams chan struct{} // one token per open stream
-	planner chan struct{} // its token is with the plan that is made now
 }
 
 // New checks the config and builds the routes. It starts nothing.
@@ -82,7 +81,7 @@ func New(c Config) (*Server, error) {
 	if c.Registry == nil {
 		c.Registry = prometheus.NewRegistry()
 	}
-	s := &Server{config: c, guard: newGuard(&c), log: c.Logger, streams: make(chan struct{}, MaxStreams), planner: make(chan struct{}, 1)}
+	s := &Server{config: c, guard: newGuard(&c), log: c.Logger, streams: make(chan struct{}, MaxStreams)}
 	if err := s.register(); err != nil {
 		return nil, err
 	}

@@ -428,35 +428,3 @@ func TestPage(t *testing.T) {
 		}
 	}
 }
-
-// TestOnePlanAtATime: a second one waits its turn, and not for ever.
-func TestOnePlanAtATime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		release := make(chan struct{})
-		p := start(t, Config{Source: &planning{release: release}})
-		const request = "GET /v1/ring/plan?add=1 HTTP/1.1\r\nHost: localhost\r\n\r\n"
-		first := p.dial()
-		io.WriteString(first, request)
-		synctest.Wait()
-		began := time.Now()
-		if status, body := p.say(p.dial(), request); status != 503 || !strings.Contains(body, `"full"`) || time.Since(began) != RoomTimeout {
-			t.Errorf("after %v: %d %s", time.Since(began), status, body)
-		}
-		close(release)
-		if status, body := p.say(p.dial(), request); status != 200 {
-			t.Errorf("%d %s", status, body)
-		}
-		p.end()
-	})
-}
-
-// planning is a source whose plans take long, whatever their ctx says.
-type planning struct {
-	source
-	release chan struct{}
-}
-
-func (s *planning) Plan(context.Context, PlanQuery) (PlanDocument, error) {
-	<-s.release
-	return PlanDocument{}, nil
-}
