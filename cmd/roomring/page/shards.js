@@ -24,9 +24,9 @@ export class List {
       paint(row.swatch, ring.seats.get(s.id));
       row.item.className = s.state;
       write(row.state, states[s.state]);
-      write(row.facts, s.reason || (ring.known ? `owns ${count(owned)}` : ""));
-      row.link.href = `http://${s.admin}/`;
-      row.link.hidden = !lives(s);
+      write(row.facts, s.reason || (ring.known && lives(s) ? `owns ${count(owned)}` : ""));
+      if (lives(s)) row.name.href = `http://${s.admin}/`;
+      else row.name.removeAttribute("href");
       for (const what of actions) this.offer(row[what], s[what], (what === "restart") !== lives(s));
       this.keepFocus(row);
     }
@@ -34,10 +34,10 @@ export class List {
   }
 
   row(id) {
-    const row = { item: make("li", ""), swatch: make("span", "swatch"), name: make("b", "", id), state: make("span", "word"), facts: make("span", "soft"), link: make("a", "", "inspector") };
-    row.link.target = "_blank";
-    row.link.rel = "noopener";
-    row.link.setAttribute("aria-label", `Inspector of ${id}`);
+    const row = { item: make("li", ""), swatch: make("span", "swatch"), name: make("a", "name", id), state: make("span", "word"), facts: make("span", "soft") };
+    row.name.target = "_blank";
+    row.name.rel = "noopener";
+    row.name.title = `Inspector of ${id}`;
     const buttons = make("span", "buttons");
     for (const what of actions) {
       const button = make("button", what, labels[what]);
@@ -48,7 +48,7 @@ export class List {
       buttons.append(button);
     }
     const text = make("span", "text");
-    text.append(row.name, row.state, row.facts, row.link);
+    text.append(row.name, row.state, row.facts);
     row.item.append(row.swatch, text, buttons);
     this.rows.set(id, row);
     $("shards").append(row.item);
