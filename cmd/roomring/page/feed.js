@@ -17,10 +17,10 @@ const words = {
   reset: (e) => `${parts(e)} began anew at ${e.to}`,
   copy: (e) => `${e.to} now copies ${parts(e)}`,
   single: (e) => `${parts(e)} left with one copy`,
-  settled: () => "All is settled",
-  unsettled: () => "Not settled any more",
+  settled: () => "Settled",
+  unsettled: () => "Not settled",
   leader: (e) => (e.node ? `${e.node} leads the register` : "Nobody leads the register"),
-  voters: () => "The voters are others",
+  voters: () => "Others vote",
   founded: () => "The cluster was founded",
 };
 
