@@ -242,7 +242,6 @@ func (k *Keeper) beginAnew(d *draft) {
 	}
 	if delete(lost, ""); len(lost) > 0 {
 		names := slices.Sorted(maps.Keys(lost))
-		k.stats.Lost.Add(uint64(len(changes)))
 		k.log.Error("rooms are lost: every copy is dead", zap.Int("partitions", len(changes)), zap.Strings("nodes", texts(names)))
 	}
 }

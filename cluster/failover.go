@@ -164,7 +164,6 @@ func (k *Keeper) askHeirs(now time.Time, ask map[proto.NodeName][]proto.Promise)
 
 // crown makes the heirs that have promised owners.
 func (k *Keeper) crown(d *draft, ready []proto.Partition) {
-	k.stats.Promoted.Add(uint64(len(ready)))
 	heirs := make(map[proto.NodeName]int)
 	for _, p := range ready {
 		row, s := d.table.rows.At(p), k.lead.failover.asked[p]

@@ -23,8 +23,6 @@ type Stats struct {
 	CommandsFailed atomic.Uint64    `help:"Changes of the Table that this node proposed and that were not committed in time."`
 	MovesBegun     atomic.Uint64    `help:"Moves of a partition that this node began while it led: hand-offs, and copies to be made."`
 	MovesLate      atomic.Uint64    `help:"Moves that this node put off while it led, because they took too long."`
-	Promoted       atomic.Uint64    `name:"failed_over_partitions" help:"Partitions that this node, while it led, gave to a follower because their owner was lost."`
-	Lost           atomic.Uint64    `name:"lost_partitions" help:"Partitions that this node, while it led, had begin anew because every copy was dead."`
 	WishesGranted  [7]atomic.Uint64 `label:"wish" labels:"-,drop,overdue,add,ready,undo,renew" help:"Wishes of owners that this node granted while it led: drop or overdue ends a follower, add makes one, ready ends a hand-off, undo puts it off."`
 	VoterSteps     atomic.Uint64    `help:"Changes of the voters that this node began while it led."`
 }

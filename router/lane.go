@@ -55,14 +55,14 @@ type peer struct {
 // Counters counts what happened to the conns of a lane.
 type Counters struct {
 	Conns     int    `metric:"gauge" help:"Conns open, upgraded or not."`
-	Open      int    `metric:"gauge" help:"WebSockets open."`
+	Open      int    `name:"websockets" metric:"gauge" help:"WebSockets open."`
 	Accepted  uint64 `help:"Sockets accepted."`
 	Upgraded  uint64 `help:"WebSockets opened."`
 	Refused   uint64 `help:"Requests answered with an error, and sockets closed unheard above every limit."`
 	Messages  uint64 `help:"Messages that clients sent."`
 	Posts     uint64 `help:"Messages taken over HTTP, repeated ones not counted."`
-	Bytes     uint64 `help:"Bytes of payload that clients sent."`
-	BytesOut  uint64 `help:"Bytes that clients' sockets took."`
+	Bytes     uint64 `name:"received_bytes" help:"Bytes of payload that clients sent."`
+	BytesOut  uint64 `name:"sent_bytes" help:"Bytes that clients' sockets took."`
 	Protocol  uint64 `help:"Conns closed because the client broke the protocol."`
 	Slow      uint64 `help:"Conns closed because they fell behind (4008)."`
 	Silent    uint64 `help:"Conns closed because a ping was not answered."`

@@ -124,7 +124,7 @@ func testManyStalled(t *testing.T) {
 				m.say(body)
 				m.waitHeard(k+1, 20*time.Second)
 			}
-			most = max(most, r.metrics(t)["roomring_hub_tails"])
+			most = max(most, r.metrics(t)["roomring_hub_tail_bytes"])
 			m.conn.Close()
 		}
 		for _, c := range stalled {

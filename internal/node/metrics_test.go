@@ -40,8 +40,8 @@ func TestMetricsExplainThemselves(t *testing.T) {
 	if seen < 50 {
 		t.Errorf("only %d metrics of ours", seen)
 	}
-	for _, gauge := range []string{"hub_rooms", "hub_members", "hub_waiting", "hub_lagging", "hub_tails", "hub_unacknowledged", "router_conns",
-		"shard_owned", "shard_rooms", "shard_history_bytes", "shard_held_bytes", "link_open", "link_hellos", "loop_conns"} {
+	for _, gauge := range []string{"hub_rooms", "hub_members", "hub_waiting", "hub_lagging", "hub_tail_bytes", "hub_unacknowledged_bytes", "router_conns",
+		"shard_owned_partitions", "shard_rooms", "shard_history_bytes", "shard_held_bytes", "link_open", "link_hellos", "loop_conns"} {
 		if !strings.Contains(page, "# TYPE roomring_"+gauge+" gauge\n") {
 			t.Errorf("there is no gauge roomring_%s", gauge)
 		}

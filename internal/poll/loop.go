@@ -41,9 +41,9 @@ type Stats struct {
 	Wakes       uint64 `help:"Wake-ups, each ending in one turn."`
 	Parks       uint64 `help:"Wake-ups that had to wait first."`
 	Reads       uint64 `help:"Reads that brought bytes."`
-	BytesIn     uint64 `help:"Bytes read."`
+	BytesIn     uint64 `name:"read_bytes" help:"Bytes read."`
 	Writes      uint64 `help:"Writes that took bytes."`
-	BytesOut    uint64 `help:"Bytes taken by writes."`
+	BytesOut    uint64 `name:"written_bytes" help:"Bytes taken by writes."`
 	ShortWrites uint64 `help:"Writes that took less than everything."`
 	Accepts     uint64 `help:"Connections accepted."`
 	Backoffs    uint64 `help:"Times that accepting failed and had to wait."`

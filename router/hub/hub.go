@@ -82,12 +82,12 @@ type Stats struct {
 	Members        int    `metric:"gauge" help:"Members that joined, those with Receipts not counted."`
 	Waiting        int    `metric:"gauge" help:"Members not joined yet, at most: some may have left."`
 	Lagging        int    `metric:"gauge" help:"Members that are not at the live end."`
-	Tails          int    `metric:"gauge" help:"Bytes held by tails."`
-	Unacknowledged int    `metric:"gauge" help:"Bytes held for unacknowledged publishes, bookkeeping included."`
+	Tails          int    `name:"tail_bytes" metric:"gauge" help:"Bytes held by tails."`
+	Unacknowledged int    `name:"unacknowledged_bytes" metric:"gauge" help:"Bytes held for unacknowledged publishes, bookkeeping included."`
 	HeldBytes      int    `metric:"gauge" help:"Bytes of frames that wait for the Table."`
 	Published      uint64 `help:"Messages taken from members."`
 	Resent         uint64 `help:"Publishes sent a further time."`
-	Delivered      uint64 `help:"Messages taken from owners."`
+	Delivered      uint64 `name:"received" help:"Messages taken from owners."`
 	Duplicates     uint64 `help:"Messages from owners that were known already."`
 	Writes         uint64 `help:"Writes to members."`
 	Deliveries     uint64 `help:"Messages that members' sockets took whole."`
@@ -103,7 +103,7 @@ type Stats struct {
 	Fenced         uint64 `help:"Times that a node was told that its term is old."`
 
 	PublishToDeliver latency.Histogram `help:"From a publish being taken to its coming back as a message; one of 64, and one a second at least."`
-	Acknowledge      latency.Histogram `help:"From a publish being taken to its acknowledgement; the same ones."`
+	Acknowledge      latency.Histogram `name:"publish_to_acknowledge" help:"From a publish being taken to its acknowledgement; the same ones."`
 	FailoverPause    latency.Histogram `help:"Times that the rooms of a partition were not served, the link to their owner being lost, until another had answered."`
 	MovePause        latency.Histogram `help:"The same without a link being lost: the partition moved."`
 }

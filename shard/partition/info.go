@@ -77,12 +77,12 @@ func (rm *roomState) members() (n int) {
 
 // Stats counts what a lane has (now) and did (since it was made).
 type Stats struct {
-	Owned         int    `metric:"gauge" help:"Partitions owned."`
-	Following     int    `metric:"gauge" help:"Partitions followed: a whole copy is here."`
-	Learning      int    `metric:"gauge" help:"Partitions of which a copy is not whole yet."`
-	Missing       int    `metric:"gauge" help:"Partitions of which the Table says that a copy is here, and there is none."`
+	Owned         int    `name:"owned_partitions" metric:"gauge" help:"Partitions owned."`
+	Following     int    `name:"following_partitions" metric:"gauge" help:"Partitions followed: a whole copy is here."`
+	Learning      int    `name:"learning_partitions" metric:"gauge" help:"Partitions of which a copy is not whole yet."`
+	Missing       int    `name:"missing_partitions" metric:"gauge" help:"Partitions of which the Table says that a copy is here, and there is none."`
 	Rooms         int    `metric:"gauge" help:"Rooms with a log here, followed ones too."`
-	Owning        int    `metric:"gauge" help:"Rooms of owned partitions."`
+	Owning        int    `name:"owned_rooms" metric:"gauge" help:"Rooms of owned partitions."`
 	Members       int    `metric:"gauge" help:"Members of the rooms of owned partitions, at all routers."`
 	LagEntries    int    `metric:"max" help:"Entries that the follower furthest behind an owner here has not stored."`
 	LagBytes      int64  `metric:"gauge" help:"Bytes of entries of owned partitions that not every follower has stored."`
@@ -94,7 +94,7 @@ type Stats struct {
 	Published     uint64 `help:"Messages committed."`
 	Refused       uint64 `help:"Publishes refused; they used up their seq."`
 	Repeated      uint64 `help:"Publishes that were in the log already."`
-	Gaps          uint64 `help:"Times that a publisher was told what is expected."`
+	Gaps          uint64 `name:"expects" help:"Times that a publisher was told what is expected."`
 	Delivered     uint64 `help:"Copies of messages sent to routers."`
 	Attaches      uint64 `help:"Rooms that routers attached to, again after a change of owner or link."`
 	Fetches       uint64 `help:"Times that a router asked for history, or whether a position exists."`
