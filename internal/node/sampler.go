@@ -25,8 +25,9 @@ type sampler struct {
 
 // sample is what all nodes told at a time.
 type sample struct {
-	doc admin.NodesDocument
-	at  time.Time // when they were asked
+	doc   admin.NodesDocument
+	asked time.Time // when they were asked
+	told  time.Time // when the last of them had answered, or was not waited for
 }
 
 func newSampler(ask func(context.Context) admin.NodesDocument) *sampler {
@@ -51,7 +52,7 @@ func (s *sampler) sample(ctx context.Context) {
 	next := time.NewTimer(0)
 	defer next.Stop()
 	if last := s.last.Load(); last != nil {
-		next.Reset(max(0, sampleEvery-time.Since(last.at)))
+		next.Reset(max(0, sampleEvery-time.Since(last.asked)))
 	}
 	for {
 		select {
@@ -62,10 +63,11 @@ func (s *sampler) sample(ctx context.Context) {
 		if !s.news.heard() {
 			return
 		}
-		at := time.Now()
-		s.last.Store(&sample{s.ask(ctx), at})
+		asked := time.Now()
+		doc := s.ask(ctx)
+		s.last.Store(&sample{doc, asked, time.Now()})
 		s.news.ring()
-		next.Reset(max(0, sampleEvery-time.Since(at)))
+		next.Reset(max(0, sampleEvery-time.Since(asked)))
 	}
 }
 
@@ -80,11 +82,11 @@ func (s *sampler) watch() (news <-chan struct{}, stop func()) {
 	return news, stop
 }
 
-// latest is the last document, nil when there is none that is fresh; it must not
-// be changed.
+// latest is the last document, nil when it is not of this second: another one is
+// on its way then. It must not be changed.
 func (s *sampler) latest() *admin.NodesDocument {
 	last := s.last.Load()
-	if last == nil || time.Since(last.at) > 2*sampleEvery {
+	if last == nil || time.Since(last.told) > sampleEvery {
 		return nil
 	}
 	return &last.doc
