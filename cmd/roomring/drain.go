@@ -142,6 +142,7 @@ type leaving struct {
 	moves int      // under way
 	self  bool     // it is the asked node
 	gone  int      // seconds for which it is not seen any more, at least
+	late  int      // seconds since it has left
 	state outcome
 	why   string // that it died
 }
@@ -154,7 +155,8 @@ const (
 	died
 )
 
-// verdictSeconds is how long the feed may take to say how a node went that is gone.
+// verdictSeconds is how long the feed may take to say how a node went that is gone, and the table of the
+// asked node to say that nothing was left to it: the last that it handed over may be seen after its goodbye.
 const verdictSeconds = 3
 
 // errOver ends the stream when the outcome is known.
@@ -168,7 +170,7 @@ func (c *drainCommand) follow(w *world, l *leaving) error {
 		if err := c.hear(l, name, data); err != nil {
 			return err
 		}
-		if l.state != drains {
+		if l.over() {
 			return errOver
 		}
 		if show.rewrite {
@@ -243,8 +245,17 @@ func (l *leaving) ring(ring *admin.RingEvent) {
 	}
 }
 
+// over reports whether the outcome is known.
+func (l *leaving) over() bool {
+	return l.state == died || l.state == left && (l.owned == 0 || l.late >= verdictSeconds)
+}
+
 // second takes in what comes every second.
 func (l *leaving) second(nodes *admin.NodesDocument) {
+	if l.state == left {
+		l.late++
+		return
+	}
 	for _, n := range nodes.Nodes {
 		if string(n.ID) == l.node.ID && n.Incarnation == l.node.Incarnation && n.Reached {
 			l.conns = n.Conns
