@@ -15,7 +15,7 @@ func (l *lane) accept(s poll.Socket) {
 	l.counters.Accepted++
 	if int(r.conns.Load()) >= r.cfg.MaxConns+reserve()/2 {
 		// There are no descriptors to wait for what it asks for.
-		l.counters.Refused++
+		l.refused(websocket.ErrFull.Code)
 		s.CloseWith(websocket.AppendError(nil, websocket.ErrFull))
 		return
 	}

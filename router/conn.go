@@ -117,7 +117,7 @@ func (c *conn) frames(b []byte) int {
 			}
 		case websocket.EventClose:
 			c.control(pongs)
-			c.close(ev.Code, "")
+			c.part(ev.Code, "")
 			return len(b)
 		case websocket.EventNone:
 			at = len(b)
@@ -251,9 +251,17 @@ func (c *conn) EOF() {
 // Broken is called when the connection is gone.
 func (c *conn) Broken(error) { c.end() }
 
-// close says goodbye with a close frame and gives the client CloseTime to take
-// it. Code 0 or websocket.CloseNoCode says none.
+// close ends a WebSocket from here.
 func (c *conn) close(code uint16, reason string) {
+	if c.state == stateOpen {
+		c.lane.closed(code)
+	}
+	c.part(code, reason)
+}
+
+// part says goodbye with a close frame and gives the client CloseTime to take it.
+// Code 0 or websocket.CloseNoCode says none.
+func (c *conn) part(code uint16, reason string) {
 	if c.state != stateOpen {
 		c.end()
 		return
@@ -267,7 +275,7 @@ func (c *conn) close(code uint16, reason string) {
 
 // refuse answers a request that will not become a WebSocket.
 func (c *conn) refuse(err *websocket.HTTPError) {
-	c.lane.counters.Refused++
+	c.lane.refused(err.Code)
 	c.out = websocket.AppendError(c.out, err)
 	c.lastWords()
 }

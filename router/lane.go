@@ -58,7 +58,6 @@ type Counters struct {
 	Open      int    `name:"websockets" metric:"gauge" help:"WebSockets open."`
 	Accepted  uint64 `help:"Sockets accepted."`
 	Upgraded  uint64 `help:"WebSockets opened."`
-	Refused   uint64 `help:"Requests answered with an error, and sockets closed unheard above every limit."`
 	Messages  uint64 `help:"Messages that clients sent."`
 	Posts     uint64 `help:"Messages taken over HTTP, repeated ones not counted."`
 	Bytes     uint64 `name:"received_bytes" help:"Bytes of payload that clients sent."`
@@ -71,6 +70,9 @@ type Counters struct {
 	Drained   uint64 `help:"Conns closed by a drain (1012)."`
 	Pushbacks uint64 `help:"Times that a conn's socket was left unread."`
 	Panics    uint64 `help:"Panics contained while a conn changed its lane."`
+
+	Refused [len(reasons)]uint64    `label:"reason" labels:"bad_request,bad_room,bad_since,bad_subprotocol,draining,forbidden,forbidden_origin,full,header_too_large,key_reused,method_not_allowed,not_found,rate_limited,timeout,too_big,unacknowledged,unauthorized,unavailable,unrecovered,upgrade_required,uri_too_long,other" help:"Requests answered with an error, by its code; sockets closed unheard above every limit are full."`
+	Closed  [len(closeCodes)]uint64 `label:"code" labels:"1002,1007,1008,1009,1012,1013,4008,other" help:"WebSockets closed by this router, by the close code."`
 }
 
 func newLane(r *Router, n int) (*lane, error) {

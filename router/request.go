@@ -254,7 +254,8 @@ func (s *sink) Refused(m *hub.Member, code proto.Code) {
 // comeBack accepts a WebSocket and closes it: its position exists, and is not
 // certain yet.
 func (c *conn) comeBack() {
-	c.lane.counters.Refused++
+	c.lane.refused("unrecovered")
+	c.lane.closed(websocket.CloseTryLater)
 	c.out = websocket.AppendSwitching(c.out, c.opening.key, c.opening.protocol)
 	c.out = websocket.AppendClose(c.out, websocket.CloseTryLater, "what comes up to your position is not certain yet; try again later")
 	c.lastWords()

@@ -10,7 +10,8 @@
 // on the lane of the room's partition, so no lock is taken for a message.
 //
 // Read router.go, lane.go (a turn), accept.go and conn.go (a client's life),
-// request.go (the handshake and plain HTTP), publish.go (messages over HTTP) with
+// request.go (the handshake and plain HTTP), reason.go (why one is refused, or
+// closed), publish.go (messages over HTTP) with
 // idempotency.go, wheel.go (pings and deadlines) and drain.go.
 package router
 

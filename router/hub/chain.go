@@ -177,7 +177,6 @@ func (h *Hub) mark(c *chain, o proto.Offset, suffix string) {
 	h.indexed(s, entry{0, uint32(len(s.buf))})
 	s.newest = h.now
 	c.line = s
-	h.stats.Gaps++
 }
 
 func (h *Hub) indexed(s *segment, e entry) {

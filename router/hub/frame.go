@@ -165,6 +165,7 @@ func (h *Hub) onSignal(p *partition, typ proto.FrameType, body []byte) error {
 	case proto.FrameExpect:
 		p.pub.expect(h, x.Seq)
 	case proto.FrameHold:
+		h.stats.HeldBack++
 		if p.pub.hold(h, x.Seq); p.pub.held {
 			h.interrupt(p, false)
 		}

@@ -91,10 +91,14 @@ type Stats struct {
 	Duplicates     uint64 `help:"Messages from owners that were known already."`
 	Writes         uint64 `help:"Writes to members."`
 	Deliveries     uint64 `help:"Messages that members' sockets took whole."`
-	Gaps           uint64 `help:"Gap and reset lines put into tails."`
+	Gaps           uint64 `help:"Times that a room went on here behind messages that were lost to it."`
+	Resets         uint64 `help:"Times that a room began anew here."`
+	GapsTold       uint64 `help:"Members told of a gap, when they joined or later."`
+	ResetsTold     uint64 `help:"Members told of a reset, when they joined or later."`
 	Repairs        uint64 `help:"Rooms attached again because messages were missing."`
 	Fetches        uint64 `help:"Requests for history sent to owners."`
 	Slow           uint64 `help:"Members let go because they fell behind."`
+	HeldBack       uint64 `help:"Times that an owner told to keep publishes back."`
 	Expired        uint64 `help:"Publishes that could not be placed in time."`
 	Refused        uint64 `help:"Publishes that the owner refused."`
 	Ignored        uint64 `help:"Frames of another term or owner than the row's, those held not counted."`

@@ -225,6 +225,10 @@ func TestFirstLines(t *testing.T) {
 			if !m.Joined() {
 				t.Error("not joined")
 			}
+			s := b.h.Stats()
+			if gap, reset := strings.HasSuffix(c.line, " gap"), strings.HasSuffix(c.line, " reset"); s.GapsTold == 1 != gap || s.ResetsTold == 1 != reset || s.Gaps+s.Resets != 0 {
+				t.Errorf("counted %d gaps, %d resets", s.GapsTold, s.ResetsTold)
+			}
 		})
 	}
 }
@@ -511,6 +515,9 @@ func TestLinesInMidstream(t *testing.T) {
 	}
 	if want := text("c", "f"); !bytes.Equal(b.got[2], want) {
 		t.Errorf("plain got %q, want %q", b.got[2], want)
+	}
+	if s := b.h.Stats(); s.Gaps != 1 || s.Resets != 1 || s.GapsTold != 1 || s.ResetsTold != 1 {
+		t.Errorf("%d gaps and %d resets, told %d and %d times; want 1 of each", s.Gaps, s.Resets, s.GapsTold, s.ResetsTold)
 	}
 }
 

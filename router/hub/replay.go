@@ -103,6 +103,7 @@ func (h *Hub) joined(r *room, m *Member, at proto.Offset, line string) {
 		m.cursor.ready = true
 		h.ready = append(h.ready, m)
 	}
+	h.told(line, 1)
 	h.sink.Joined(m, h.firstLine(proto.Position{Epoch: r.epoch, Offset: at}, line))
 }
 

@@ -229,6 +229,7 @@ func (h *Hub) refused(r *room, code proto.Code) {
 
 // restartLog begins a room's log anew behind offset o of an epoch.
 func (h *Hub) restartLog(r *room, e proto.Epoch, o proto.Offset) {
+	h.stats.Resets++
 	h.dropFetch(r)
 	for i := len(r.receipts) - 1; i >= 0; i-- {
 		if m := r.receipts[i]; m.count == 0 { // else it is published again in the new one
@@ -248,6 +249,7 @@ func (h *Hub) restartLog(r *room, e proto.Epoch, o proto.Offset) {
 // that they listen on is worth more to them than a close that brings nothing
 // back.
 func (h *Hub) gap(r *room, o proto.Offset) {
+	h.stats.Gaps++
 	h.dropFetch(r)
 	for i := len(r.receipts) - 1; i >= 0; i-- {
 		m := r.receipts[i]
@@ -264,8 +266,19 @@ func (h *Hub) gap(r *room, o proto.Offset) {
 // order.
 func (h *Hub) tell(r *room, suffix string) {
 	if c := r.chains[numbered]; c != nil {
+		h.told(suffix, len(c.readers))
 		h.mark(c, r.last, suffix)
 		h.soil(r)
+	}
+}
+
+// told counts members that a line is for.
+func (h *Hub) told(suffix string, members int) {
+	switch suffix {
+	case gapped:
+		h.stats.GapsTold += uint64(members)
+	case fresh:
+		h.stats.ResetsTold += uint64(members)
 	}
 }
 
