@@ -11,8 +11,10 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime/pprof"
 	"runtime/trace"
 	"slices"
@@ -604,4 +606,38 @@ func (c *caller) end() {
 	}
 	c.client.CloseIdleConnections()
 	c.port.end()
+}
+
+// TestThePageNamesEverything: docs/admin-api.md has each path with its methods, each parameter, code, event,
+// kind and reason, and no code that there is not.
+func TestThePageNamesEverything(t *testing.T) {
+	text, err := os.ReadFile("../docs/admin-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(text)
+	d := description(t)
+	for path, route := range described(newServer(t, Config{})) {
+		if !strings.Contains(page, "`"+route.methods[0]+" "+path+"`") && !strings.Contains(page, "`"+path+"`") {
+			t.Errorf("%s is not named", path)
+		}
+		for _, p := range route.params {
+			if !strings.Contains(page, "`"+p+"`") && !strings.Contains(page, "`"+p+"=") && !strings.Contains(page, "?"+p+"=") && !strings.HasPrefix(path, profilePrefix) {
+				t.Errorf("%s of %s is not named", p, path)
+			}
+		}
+	}
+	words := slices.Concat(enum(d.Schema("Code")), constants(t, "Feed"), constants(t, "Event"), reasonNames)
+	for _, word := range words {
+		if !strings.Contains(page, "`"+word+"`") {
+			t.Errorf("%s is not named", word)
+		}
+	}
+	_, table, _ := strings.Cut(page, "## Errors")
+	table, _, _ = strings.Cut(table, "\n## ")
+	for _, row := range regexp.MustCompile("(?m)^\\| \\d+ \\| `(\\w+)` \\|").FindAllStringSubmatch(table, -1) {
+		if !slices.Contains(enum(d.Schema("Code")), row[1]) {
+			t.Errorf("there is no code %s", row[1])
+		}
+	}
 }
