@@ -60,8 +60,9 @@ export class Feed {
 function line(e) {
   const item = make("li", bad.has(e.kind) ? "bad" : good.has(e.kind) ? "good" : "");
   const time = make("time", "mono soft", new Date(e.at).toLocaleTimeString("en-GB"));
-  const what = make("span", "what", words[e.kind]?.(e) ?? e.kind);
-  item.append(time, what);
-  if (e.reason) item.append(make("span", "soft", e.reason));
+  const text = document.createElement("span");
+  text.append(make("span", "what", words[e.kind]?.(e) ?? e.kind));
+  if (e.reason) text.append(" ", make("span", "soft", e.reason));
+  item.append(time, text);
   return item;
 }

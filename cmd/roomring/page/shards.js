@@ -13,12 +13,14 @@ export class List {
     this.act = act;
     this.rows = new Map(); // id: its elements, kept so that focus stays
     this.busy = new Set(); // ids on which something is being done
+    this.leaving = null; // id of the shard that was drained last, until it has left
     $("add").onclick = () => this.press($("add"), "add");
   }
 
   // draw shows the control port's document with what the ring knows; seat tells a shard's colour.
   draw(document, ring) {
     for (const s of document.shards) {
+      if (s.id === this.leaving && !lives(s)) this.gone(s);
       const row = this.rows.get(s.id) ?? this.row(s.id);
       const owned = ring.shards().filter((n) => n.id === s.id && n.state !== "dead").reduce((n, x) => n + x.owned, 0);
       paint(row.swatch, ring.seats.get(s.id));
@@ -82,12 +84,19 @@ export class List {
     this.focused = button;
     try {
       const node = await this.act(what, id);
+      this.leaving = what === "drain" ? node : null;
       say(`${node} ${past[what]}.`);
     } catch (error) {
       say(error.status ? `${error.message}.` : "roomring dev does not answer.", true);
     } finally {
       this.busy.delete(id ?? "");
     }
+  }
+
+  // gone says what became of a shard that was asked to leave.
+  gone(s) {
+    this.leaving = null;
+    say(`${s.id} ${states[s.state]}.`, s.state === "failed");
   }
 
   // off says that nobody answers: nothing can be done.
