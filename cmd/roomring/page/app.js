@@ -84,9 +84,10 @@ function settle() {
 }
 
 function drawRing() {
-  $("ring-empty").hidden = ring.known;
-  $("ring").hidden = !ring.known;
-  if (ring.known) {
+  const known = ring.known && answers;
+  $("ring-empty").hidden = known;
+  $("ring").hidden = $("where").hidden = !known;
+  if (known) {
     picture.draw(ring, { highlight: chosen });
     picture.mark(places[0] ?? -1, places.slice(1));
   }
@@ -94,7 +95,7 @@ function drawRing() {
   $("cluster").dataset.state = state;
   write($("cluster"), words);
   write($("where-text"), where());
-  $("risk").classList.toggle("warn", ring.known && ring.singleCopy > 0);
+  $("risk").classList.toggle("warn", answers && ring.known && ring.singleCopy > 0);
   write($("risk"), risk());
 }
 
@@ -113,6 +114,7 @@ function where() {
 }
 
 function risk() {
+  if (!answers) return "";
   if (ring.known && ring.singleCopy > 0 && ring.shards().filter((s) => s.state !== "dead").length > 1) {
     return `${plural(ring.singleCopy, "partition")} have one copy just now. Whoever kills its shard resets their rooms, and everybody in them is told.`;
   }
@@ -174,7 +176,7 @@ async function look() {
     if (places.length === 0) await locate();
   } catch {
     answers = false;
-    list.off("roomring dev does not answer: it has ended, or runs anew. Reload this page when it runs");
+    list.off("roomring dev does not answer");
   }
   $("about").classList.toggle("warn", !answers);
   write($("about"), answers ? "a whole cluster on this machine: chat, break it, watch" : "roomring dev does not answer. Start it again, then reload this page.");

@@ -41,13 +41,9 @@ export class Feed {
   }
 
   take(e) {
-    const same = this.lines.find((l) => e.partitions > 0 && l.kind === e.kind && l.from === e.from && l.to === e.to && e.at - l.at < together);
-    if (same) {
-      same.partitions += e.partitions;
-      same.at = e.at;
-      return;
-    }
-    this.lines.push({ ...e });
+    const same = this.lines.findIndex((l) => e.partitions > 0 && l.kind === e.kind && l.from === e.from && l.to === e.to && e.at - l.at < together);
+    const before = same < 0 ? 0 : this.lines.splice(same, 1)[0].partitions;
+    this.lines.push({ ...e, partitions: before + e.partitions });
     if (this.lines.length > shown) this.lines.shift();
   }
 

@@ -87,7 +87,7 @@ export class List {
       this.leaving = what === "drain" ? node : null;
       say(`${node} ${past[what]}.`);
     } catch (error) {
-      say(error.status ? `${error.message}.` : "roomring dev does not answer.", true);
+      say(error.status ? error.message : "roomring dev does not answer", true);
     } finally {
       this.busy.delete(id ?? "");
     }
@@ -101,7 +101,13 @@ export class List {
 
   // off says that nobody answers: nothing can be done.
   off(why) {
-    for (const row of this.rows.values()) for (const what of actions) this.offer(row[what], why, !row[what].hidden);
+    for (const row of this.rows.values()) {
+      row.item.className = "unknown";
+      write(row.state, "not known");
+      write(row.facts, "");
+      row.name.removeAttribute("href");
+      for (const what of actions) this.offer(row[what], why, !row[what].hidden);
+    }
     this.offer($("add"), why, true);
   }
 }
@@ -110,5 +116,5 @@ const lives = (s) => s.state === "running" || s.state === "draining";
 
 function say(text, warn = false) {
   $("outcome").classList.toggle("warn", warn);
-  write($("outcome"), text.replace(/\.\.$/, "."));
+  write($("outcome"), text.endsWith(".") ? text : `${text}.`);
 }
