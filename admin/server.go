@@ -18,7 +18,8 @@ import (
 // Bounds of the port. It is for a few people and programs: what is above them
 // is a mistake or an attack.
 const (
-	// MaxConns is how many conns are open at once; further ones wait.
+	// MaxConns is how many conns are open at once. For a further one an idle
+	// conn is closed; it waits while there is none.
 	MaxConns = 64
 	// MaxHead bounds a request's line and headers in bytes; net/http reads up
 	// to 4 KiB more before it answers 431.
@@ -150,7 +151,9 @@ func (s *Server) http(ctx context.Context, conns *sync.WaitGroup) *http.Server {
 		BaseContext:                  func(net.Listener) context.Context { return ctx },
 		ConnContext:                  withConn,
 		ConnState: func(c net.Conn, state http.ConnState) {
-			switch conn := c.(*limitedConn); state {
+			conn := c.(*limitedConn)
+			conn.become(state)
+			switch state {
 			case http.StateNew:
 				conns.Add(1)
 			case http.StateClosed, http.StateHijacked:
@@ -158,8 +161,6 @@ func (s *Server) http(ctx context.Context, conns *sync.WaitGroup) *http.Server {
 					s.stats.Refused[refusedMalformed].Add(1)
 				}
 				conns.Done()
-			default:
-				conn.become(state)
 			}
 		},
 	}

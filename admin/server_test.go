@@ -282,6 +282,59 @@ func TestTooManyConns(t *testing.T) {
 	})
 }
 
+// TestIdleConnsMakeRoom: conns that browsers keep do not keep others out; the one that was idle longest goes,
+// and no other.
+func TestIdleConnsMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{Source: &source{watch: forever}})
+		for range MaxStreams {
+			p.open(p.dial(), streamRequest)
+		}
+		kept := make([]net.Conn, MaxConns-MaxStreams)
+		for i := range kept {
+			kept[i] = p.dial()
+			p.say(kept[i], simple)
+			<-time.After(time.Millisecond)
+		}
+		p.say(kept[0], simple) // now the second one is idle longest
+		began := time.Now()
+		for range 5 {
+			if status, _ := p.say(p.dial(), simple); status != 200 {
+				t.Errorf("status %d", status)
+			}
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("it took %v", took)
+		}
+		synctest.Wait()
+		for i, c := range kept {
+			c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			_, err := c.Read(make([]byte, 1))
+			if closed := err == io.EOF; closed != (i >= 1 && i <= 5) {
+				t.Errorf("conn %d: %v", i, err)
+			}
+		}
+		p.end()
+		checkRefused(t, p.Server)
+	})
+}
+
+// TestBusyConnsMakeRoom: the first that is done does, when none was idle.
+func TestBusyConnsMakeRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, Config{Source: &waiting{asked: make(chan struct{}, MaxConns)}})
+		for range MaxConns {
+			io.WriteString(p.dial(), "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		}
+		synctest.Wait()
+		began := time.Now()
+		if status, _ := p.say(p.dial(), simple); status != 200 || time.Since(began) != RoomTimeout {
+			t.Errorf("%d after %v", status, time.Since(began))
+		}
+		p.end()
+	})
+}
+
 // TestStopWhileFull: Run ends although Accept waits for a slot.
 func TestStopWhileFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -301,14 +354,14 @@ type waiting struct {
 }
 
 func (s *waiting) Room(ctx context.Context, _ string) (RoomDocument, error) {
-	close(s.asked)
+	s.asked <- struct{}{}
 	<-ctx.Done()
 	return RoomDocument{}, ctx.Err()
 }
 
 func TestRoomTimesOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := start(t, Config{Source: &waiting{asked: make(chan struct{})}})
+		p := start(t, Config{Source: &waiting{asked: make(chan struct{}, 1)}})
 		began := time.Now()
 		status, body := p.say(p.dial(), "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		if status != 503 || !strings.Contains(body, `"unavailable"`) || time.Since(began) != RoomTimeout {
@@ -320,7 +373,7 @@ func TestRoomTimesOut(t *testing.T) {
 
 func TestStopWhileAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		asked := make(chan struct{})
+		asked := make(chan struct{}, 1)
 		p := start(t, Config{Source: &waiting{asked: asked}})
 		c := p.dial()
 		io.WriteString(c, "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
