@@ -16,6 +16,6 @@
 // go on, event.go for what they tell, change.go for what changes the cluster,
 // document.go and refusal.go for the other answers, ready.go for why a node is
 // not ready, metrics.go and stats.go for how counters become metrics. refused.go
-// counts what is refused, limit.go bounds the conns, page.go sends the
-// inspector, profile.go is /debug/pprof/.
+// counts what is refused, limit.go bounds the conns, peer_linux.go ends those of
+// dead peers, page.go sends the inspector, profile.go is /debug/pprof/.
 package admin

@@ -38,6 +38,7 @@ func (l *limited) Accept() (net.Conn, error) {
 		c.Close()
 		return nil, err
 	}
+	giveUp(c)
 	return &limitedConn{Conn: c, from: l}, nil
 }
 

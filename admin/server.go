@@ -50,6 +50,10 @@ const (
 	// nothing for WriteTimeout is closed.
 	StreamHeartbeat = 10 * time.Second
 
+	// PeerTimeout is how long a peer may acknowledge nothing, where the system
+	// lets one say so (Linux).
+	PeerTimeout = 30 * time.Second
+
 	// stopTimeout is how long answers under way may take once Run shall end.
 	stopTimeout = 500 * time.Millisecond
 )
