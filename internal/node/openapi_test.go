@@ -3,6 +3,7 @@ package node_test
 import (
 	"bufio"
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -34,7 +35,7 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 		all := func() {
 			t.Helper()
 			for _, id := range []string{"r1", "s1"} {
-				for _, target := range []string{"/v1/ring", "/v1/ring?table=0", "/v1/nodes", "/v1/room?room=r",
+				for _, target := range []string{"/v1/ring", "/v1/ring?table=0", "/v1/nodes", "/v1/rooms?limit=1", "/v1/rooms?sort=messages", "/v1/room?room=r",
 					"/v1/ring/plan?add=1", "/v1/ring/plan?remove=s2", "/healthz"} {
 					path, _, _ := strings.Cut(target, "?")
 					check(id, path, target)
@@ -42,15 +43,17 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 			}
 		}
 		all()
-		seen := w.stream(description, "r1", "/v1/events")
+		seen, tail := w.stream(description, "r1", "/v1/events"), w.stream(description, "s1", "/v1/tail?room=r&payload=1")
 		if status, answer := w.ask("r1", "POST", "/v1/drain", `{"node":"s3"}`); status != 202 || description.CheckJSON(answer, description.Schema("DrainDocument")) != nil {
 			t.Errorf("drain: %d %s", status, answer)
 		}
 		all()
-		names := seen(20 * time.Second)
-		for _, name := range []string{"ring", "change", "nodes", "feed"} {
-			if names[name] == 0 {
-				t.Errorf("no event %s among %v", name, names)
+		m.say("again")
+		told := seen(20 * time.Second)
+		maps.Copy(told, tail(0))
+		for _, name := range []string{"ring", "change", "nodes", "feed", "open", "message"} {
+			if told[name] == 0 {
+				t.Errorf("no event %s among %v", name, told)
 			}
 		}
 		all()
@@ -59,21 +62,22 @@ func TestAnswersAreAsDescribed(t *testing.T) {
 
 // stream reads events and checks them. What it returns is called to end it after a while, and tells how many of
 // each there were.
-func (w *world) stream(d *openapi.Document, id, path string) func(time.Duration) map[string]int {
+func (w *world) stream(d *openapi.Document, id, target string) func(time.Duration) map[string]int {
 	w.t.Helper()
 	ctx, stop := context.WithCancel(w.t.Context())
 	client := http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, addr string) (net.Conn, error) { return w.net.DialContext(ctx, addr) },
 	}}
-	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.running[id].Addresses().Admin+path, nil)
+	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+w.running[id].Addresses().Admin+target, nil)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	res, err := client.Do(req)
 	if err != nil || res.StatusCode != 200 {
-		w.t.Fatalf("%s: %v, %v", path, res, err)
+		w.t.Fatalf("%s: %v, %v", target, res, err)
 	}
+	path, _, _ := strings.Cut(target, "?")
 	schemas := d.Paths[path]["GET"].Answers[200]["text/event-stream"].Events
 	names := map[string]int{}
 	ended := make(chan bool)
