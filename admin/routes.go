@@ -177,13 +177,16 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request) (*route, *Refusal
 	return route, nil
 }
 
-// explain makes an error of a route an answer, and counts it; nil stays nil.
+// explain makes an error of a route an answer, and counts it, unless the asker
+// is gone or the server stops; nil stays nil.
 func (s *Server) explain(r *http.Request, err error) *Refusal {
 	if err == nil {
 		return nil
 	}
 	f := s.translate(r, err)
-	s.stats.refuse(r, f)
+	if r.Context().Err() == nil {
+		s.stats.refuse(r, f)
+	}
 	return f
 }
 

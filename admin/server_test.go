@@ -319,16 +319,24 @@ func TestIdleConnsMakeRoom(t *testing.T) {
 	})
 }
 
+// slow is a source whose Room takes a second.
+type slow struct{ source }
+
+func (s *slow) Room(context.Context, string) (RoomDocument, error) {
+	<-time.After(time.Second)
+	return RoomDocument{}, nil
+}
+
 // TestBusyConnsMakeRoom: the first that is done does, when none was idle.
 func TestBusyConnsMakeRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := start(t, Config{Source: &waiting{asked: make(chan struct{}, MaxConns)}})
+		p := start(t, Config{Source: &slow{}})
 		for range MaxConns {
 			io.WriteString(p.dial(), "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		}
 		synctest.Wait()
 		began := time.Now()
-		if status, _ := p.say(p.dial(), simple); status != 200 || time.Since(began) != RoomTimeout {
+		if status, _ := p.say(p.dial(), simple); status != 200 || time.Since(began) != time.Second {
 			t.Errorf("%d after %v", status, time.Since(began))
 		}
 		p.end()
@@ -379,6 +387,7 @@ func TestStopWhileAnswering(t *testing.T) {
 		io.WriteString(c, "GET /v1/room?room=r HTTP/1.1\r\nHost: localhost\r\n\r\n")
 		<-asked
 		p.end()
+		checkRefused(t, p.Server) // it was told 503, but nobody was at fault
 	})
 }
 

@@ -92,11 +92,14 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, patience time.Du
 	st := &stream{w: w, control: http.NewResponseController(w), ctx: ctx, cancel: cancel, events: &s.stats.Events, turn: make(chan struct{}, 1)}
 	err := st.run(patience, run)
 	switch {
-	case st.begun && (err == nil || st.broken || r.Context().Err() != nil):
+	case st.begun && (err == nil || r.Context().Err() != nil):
 		return nil
 	case st.begun:
 		f := s.explain(r, err)
-		return st.last(Event{EventError, ErrorEvent{f.Code, f.Message}})
+		if text, err := render(Event{EventError, ErrorEvent{f.Code, f.Message}}); err == nil {
+			st.write(text)
+		}
+		return nil
 	case err == nil:
 		beginStream(w)
 	}
@@ -109,15 +112,14 @@ type stream struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	ctx     context.Context
-	cancel  context.CancelFunc // ends run when a write has failed
+	cancel  context.CancelFunc // ends beat
 	events  *atomic.Uint64     // that were told
 
 	// turn is with who writes; the fields below are theirs. It is a channel
 	// because who waits for it stops when ctx ends.
-	turn   chan struct{}
-	begun  bool      // the answer's head is out
-	broken bool      // a write failed: there is nobody to tell
-	wrote  time.Time // when a write last ended
+	turn  chan struct{}
+	begun bool      // the answer's head is out
+	wrote time.Time // when a write last ended
 }
 
 // run has f tell events and keeps the conn alive meanwhile. Nobody else writes
@@ -170,14 +172,6 @@ func (st *stream) tell(e Event) error {
 	return st.write(text)
 }
 
-// last writes an event after run has returned.
-func (st *stream) last(e Event) error {
-	if text, err := render(e); err == nil {
-		st.write(text)
-	}
-	return nil
-}
-
 func (st *stream) take() error {
 	select {
 	case st.turn <- struct{}{}:
@@ -193,7 +187,7 @@ func (st *stream) take() error {
 
 func (st *stream) give() { <-st.turn }
 
-// write sends b at once; the first error ends the stream.
+// write sends b at once.
 func (st *stream) write(b []byte) error {
 	if !st.begun {
 		st.begun = true
@@ -207,9 +201,7 @@ func (st *stream) write(b []byte) error {
 			err = st.control.Flush()
 		}
 		if err != nil {
-			st.broken = true
-			st.cancel()
-			return err
+			return err // net/http ends ctx too: run may be waiting for something else
 		}
 	}
 	st.wrote = time.Now()

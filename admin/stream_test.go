@@ -67,7 +67,7 @@ func TestStream(t *testing.T) {
 		c := p.dial()
 		go func() { next <- Event{EventFeed, FeedEvent{Seq: 1, Kind: FeedJoin, Node: "s1"}} }()
 		res := p.open(c, streamRequest)
-		if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Cache-Control") != "no-store" || res.Header.Get("X-Accel-Buffering") != "no" || !res.Close || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 		body := bufio.NewReader(res.Body)
@@ -258,6 +258,27 @@ func TestStreamEndsWithItsReader(t *testing.T) {
 	}
 }
 
+// TestStreamNoticesAReaderThatIsGone: by its heartbeat, when nothing else tells: net/http does not look for the end
+// of a conn on which the next request has begun.
+func TestStreamNoticesAReaderThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error, 1)
+		p := start(t, Config{Source: &source{watch: func(ctx context.Context, tell func(Event) error) error {
+			err := forever(ctx, tell)
+			ended <- err
+			return err
+		}}})
+		c := p.dial()
+		p.open(c, streamRequest+"G")
+		began := time.Now()
+		c.Close()
+		if err := <-ended; !errors.Is(err, context.Canceled) || time.Since(began) > 2*StreamHeartbeat {
+			t.Errorf("it ended %v later: %v", time.Since(began), err)
+		}
+		p.end()
+	})
+}
+
 // TestStreamBodyTooSlow: a body that never comes does not hold a stream's place, or its conn.
 func TestStreamBodyTooSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -304,6 +325,7 @@ func TestStreamReaderThatStalls(t *testing.T) {
 			t.Log(err)
 		}
 		p.end()
+		checkRefused(t, p.Server) // nobody was refused anything
 	})
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan time.Duration, 1)
@@ -312,7 +334,7 @@ func TestStreamReaderThatStalls(t *testing.T) {
 		io.WriteString(c, streamRequest)
 		for took := time.Duration(0); took < 5*time.Minute; took += 10 * time.Second {
 			<-time.After(10 * time.Second)
-			if _, err := io.CopyN(io.Discard, c, 2*streamPiece); err != nil {
+			if _, err := io.CopyN(io.Discard, c, 32<<10); err != nil {
 				t.Fatalf("the slow reader was closed after %v: %v", took, err)
 			}
 		}
