@@ -33,6 +33,7 @@ type Figures struct {
 	Routers [4]int `metric:"gauge" label:"state" labels:"alive,suspect,draining,dead" help:"Routers that this node sees, by what is thought of them."`
 
 	Partitions int    `metric:"gauge" help:"Partitions of the cluster, 0 until this node learned its Table."`
+	Followers  uint8  `metric:"gauge" help:"Copies beside the owner's that every partition should have: --followers of who leads."`
 	Ownerless  int    `metric:"gauge" name:"ownerless_partitions" help:"Partitions without an owner that lives."`
 	Misplaced  int    `metric:"gauge" name:"misplaced_partitions" help:"Partitions whose owner is not the one that the ring wants."`
 	Moves      [2]int `metric:"gauge" label:"state" labels:"learning,freezing" help:"Moves under way: a copy is made, or a hand-off is in its last moment."`
@@ -61,7 +62,7 @@ func (c *Cluster) Figures() Figures {
 	if table == nil {
 		return f
 	}
-	f.Partitions, f.Table = table.Partitions(), table.Version
+	f.Partitions, f.Followers, f.Table = table.Partitions(), table.Settings.Followers, table.Version
 	lives := make(map[proto.NodeName]bool)
 	for name := range table.named {
 		lives[name] = view.State(name) != Dead

@@ -60,7 +60,7 @@ func TestFigures(t *testing.T) {
 	}
 	want := Figures{
 		Shards: [4]int{Alive: 2, Draining: 1, Dead: 1}, Routers: [4]int{Suspect: 1},
-		Partitions: 3, Ownerless: 2, Misplaced: misplaced, Moves: [2]int{1, 2}, HasLeader: 1, Table: 7,
+		Partitions: 3, Followers: plan.DefaultSettings().Followers, Ownerless: 2, Misplaced: misplaced, Moves: [2]int{1, 2}, HasLeader: 1, Table: 7,
 	}
 	if have := c.Figures(); have != want {
 		t.Errorf("have %+v\nwant %+v", have, want)
