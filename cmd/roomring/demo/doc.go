@@ -2,5 +2,6 @@
 // It is for one machine and one person: it listens on loopback and answers the page alone.
 //
 // Read cluster.go (which nodes run, and how all end), run.go (one run of a node), action.go (what may be
-// done to a shard, and why not), then the port: server.go, guard.go (who may ask), routes.go, events.go.
+// done to a shard, and why not), state.go (what the page is told of it), then the port: server.go, guard.go
+// (who may ask), routes.go, events.go.
 package demo

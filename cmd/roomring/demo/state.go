@@ -1,8 +1,6 @@
 package demo
 
-import (
-	"github.com/roomring/roomring/proto"
-)
+import "github.com/roomring/roomring/proto"
 
 // Document says which nodes there are, and what may be done to the shards.
 type Document struct {

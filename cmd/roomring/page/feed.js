@@ -2,7 +2,7 @@
 import { $, count, make, plural } from "./dom.js";
 
 const shown = 12; // lines
-const together = 5000; // ms within which moves from one shard to another are one line
+const together = 5000; // ms within which moves the same way are one line
 
 const words = {
   join: (e) => `${e.node} joined`,
@@ -27,6 +27,9 @@ const words = {
 const bad = new Set(["death", "reset"]);
 const good = new Set(["settled", "back", "join"]);
 
+// way is what two entries must have in common to be one line: what is copied is not told by whom from.
+const way = (e) => [e.kind, e.kind === "copy" ? "" : e.from, e.to].join(" ");
+
 const parts = (e) => plural(e.partitions, "partition");
 
 // Feed keeps the last lines.
@@ -41,7 +44,7 @@ export class Feed {
   }
 
   take(e) {
-    const same = this.lines.findIndex((l) => e.partitions > 0 && l.kind === e.kind && l.from === e.from && l.to === e.to && e.at - l.at < together);
+    const same = this.lines.findIndex((l) => e.partitions > 0 && way(l) === way(e) && e.at - l.at < together);
     const before = same < 0 ? 0 : this.lines.splice(same, 1)[0].partitions;
     this.lines.push({ ...e, partitions: before + e.partitions });
     if (this.lines.length > shown) this.lines.shift();
