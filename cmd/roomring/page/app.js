@@ -115,10 +115,9 @@ function where() {
 
 function risk() {
   if (!answers) return "";
-  if (ring.known && ring.singleCopy > 0 && ring.shards().filter((s) => s.state !== "dead").length > 1) {
-    return `${plural(ring.singleCopy, "partition")} have one copy just now. Whoever kills its shard resets their rooms, and everybody in them is told.`;
-  }
-  return "Each room has a copy on a second shard. Kill one of the two: the other one takes over.";
+  if (!ring.known || ring.singleCopy === 0) return "Each room has a copy on a second shard. Kill one of the two: the other one takes over.";
+  if (ring.shards().filter((s) => s.state !== "dead").length < 2) return "One shard is left, so each room has one copy. Add or restart another one.";
+  return `${plural(ring.singleCopy, "partition")} left with one copy just now. Whoever kills its shard resets their rooms, and everybody in them is told.`;
 }
 
 function drawShards() {
@@ -146,10 +145,15 @@ function drawJudge() {
   $("pause").parentElement.classList.toggle("note", tally.pause >= 1000);
   $("unknown-row").hidden = tally.unknown === 0;
   write($("unknown"), count(tally.unknown));
+  write($("method"), tally.resets > 0 ? announced(tally) : "This page sends numbered messages to 12 rooms and hears each room through both routers.");
   const [state, words] = judging();
   $("judging").dataset.state = state;
   write($("judging"), words);
   write($("verdict"), tally.broken > 0 ? `${tally.lost} lost, ${tally.doubled} doubled, ${tally.reordered} reordered` : "");
+}
+
+function announced({ resets }) {
+  return `${resets === 1 ? "A room" : `${count(resets)} rooms`} began anew: both copies died, and everybody there was told. What that took was announced, and does not count as lost.`;
 }
 
 function eventPause(event) {

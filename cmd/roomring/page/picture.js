@@ -20,6 +20,11 @@ export class Picture extends RingView {
     this.later();
   }
 
+  // list leaves out the dead that own nothing any more: the list beside the ring has them.
+  list() {
+    return super.list().filter((g) => g.state !== "dead" || g.owned > 0);
+  }
+
   // words leaves out the states, which the list beside the ring tells: the ring then keeps its size.
   words(g) {
     const [id, count] = super.words(g);
