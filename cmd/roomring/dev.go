@@ -234,13 +234,13 @@ func ready(ctx context.Context, admin string) bool {
 func (d *devCluster) banner(w io.Writer, shards int) {
 	fmt.Fprintf(w, "roomring dev: %s and %s are up\n\n", plural(len(d.routers), "router"), plural(shards, "shard"))
 	first := d.routers[0].Addresses()
-	fmt.Fprintf(w, "  page      http://%s/   chat in two tabs; kill a shard and watch: nothing is lost\n", first.Listen)
+	fmt.Fprintf(w, "  page      http://%s/   chat in two tabs; kill a shard and watch\n", first.Listen)
 	for i, n := range d.routers {
 		a := n.Addresses()
 		fmt.Fprintf(w, "  router %d  ws://%s/ws?room=NAME   inspector http://%s/\n", i+1, a.Listen, a.Admin)
 	}
 	for _, s := range d.nodes.State().Shards {
-		fmt.Fprintf(w, "  shard %s  inspector http://%s/\n", strings.TrimPrefix(string(s.ID), "s"), s.Admin)
+		fmt.Fprintf(w, "  shard %s   inspector http://%s/\n", strings.TrimPrefix(string(s.ID), "s"), s.Admin)
 	}
 	fmt.Fprintf(w, "\n  roomring ring --node %s     and rooms, events, doctor\n", first.Admin)
 	fmt.Fprintf(w, "  roomring bench fanout --url 'ws://%s/ws?room={room}'\n\nCtrl-C ends it.\n", first.Listen)

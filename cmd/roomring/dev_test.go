@@ -224,3 +224,12 @@ func TestDevEndsWhileShardsComeAndGo(t *testing.T) {
 		<-acted // refused or cut off, but answered
 	}
 }
+
+func TestDevBoundsItsShards(t *testing.T) {
+	for _, shards := range []string{"0", "9", "-1"} {
+		_, errs, code := command(t.Context(), "dev", "--shards="+shards)
+		if code != process.Misuse || !strings.Contains(errs, "want 1 to 8") {
+			t.Errorf("--shards=%s: code %d, %q", shards, code, errs)
+		}
+	}
+}

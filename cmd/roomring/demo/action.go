@@ -19,8 +19,9 @@ const (
 	askTimeout = 2 * time.Second
 )
 
-// Kill ends a shard at once, without goodbye: the others find out for themselves. A *admin.Refusal says
-// why not, as with the other actions.
+// Kill ends a shard at once: it hands nothing over, and does not say that it leaves for good, so the others
+// have to prove its death, as that of a process (link.Goodbye, rule R9 in package cluster). A *admin.Refusal
+// says why not, as with the other actions.
 func (c *Cluster) Kill(ctx context.Context, id proto.NodeID) error {
 	return c.act(ctx, func(ctx context.Context) error {
 		voters, err := c.askVoters(ctx)

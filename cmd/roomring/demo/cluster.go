@@ -27,7 +27,7 @@ const (
 type Node interface {
 	Name() proto.NodeName
 	Addresses() node.Addresses
-	// Run serves until ctx ends, which is a death, or until drain is closed and the node has left.
+	// Run serves until ctx ends, which is a death to the others, or until drain is closed and the node has left.
 	Run(ctx context.Context, drain <-chan struct{}) error
 }
 

@@ -9,7 +9,7 @@ type State string
 const (
 	Running  State = "running"
 	Draining State = "draining" // it was asked to leave, and hands over what it has
-	Killed   State = "killed"   // it died without a word
+	Killed   State = "killed"   // it ended at once, and handed nothing over
 	Left     State = "left"     // it drained, and said goodbye
 	Failed   State = "failed"   // it ended by itself, with an error
 )
