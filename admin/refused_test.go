@@ -1,13 +1,19 @@
 package admin
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net"
+	"net/http"
 	"net/http/httptest"
 	"reflect"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	dto "github.com/prometheus/client_model/go"
 
@@ -155,4 +161,75 @@ func TestCountsAreMetrics(t *testing.T) {
 	if n := families["roomring_admin_requests_total"].GetMetric()[0].GetCounter().GetValue(); n != 1 {
 		t.Errorf("%v requests before the answer to the first", n)
 	}
+}
+
+// TestRefusalsOverSockets: the same over TCP, as an operator sees it, and the port serves on.
+func TestRefusalsOverSockets(t *testing.T) {
+	s := newServer(t, Config{Token: "full", ReadToken: "read"})
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx, ln) }()
+	const auth = "Authorization: Bearer full\r\n"
+	for _, request := range []string{
+		"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\n\r\n",
+		"GET /v1/nodes HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer fulll\r\n\r\n",
+		"GET /v1/tail?room=r&payload=1 HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer read\r\n\r\n",
+		"POST /v1/drain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nAuthorization: Bearer read\r\nContent-Length: 2\r\n\r\n{}",
+		"GET /v1/events HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n" + auth + "\r\n",
+		"GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
+		"GET /v1/rooms?limit=1001 HTTP/1.1\r\nHost: localhost\r\n" + auth + "\r\n",
+		"POST /v1/drain HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + auth + "Content-Length: 99999\r\n\r\n",
+		"PUT /v1/ring/plan HTTP/1.1\r\nHost: localhost\r\n" + auth + "\r\n",
+		"GET /v2/rooms HTTP/1.1\r\nHost: localhost\r\n" + auth + "\r\n",
+		"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + strings.Repeat("x", MaxHead+5000) + "\r\n\r\n",
+		"\x16\x03\x01\r\n\r\n",
+	} {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(time.Minute))
+		go io.WriteString(c, request)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode < 400 || res.StatusCode >= 500 || !res.Close {
+			t.Errorf("%.60q: %v, %v", request, res, err)
+		}
+		c.Close()
+	}
+	stop() // conns are counted when they are closed
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	checkRefused(t, s, "token", "token", "token", "token", "origin", "host", "query", "body", "method", "path", "malformed", "malformed")
+}
+
+// TestFloodOfOddRequests: ten times as many cost ten times nothing: every one is refused, counted and gone, and
+// who asks properly is answered at once.
+func TestFloodOfOddRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const each = 200
+		p := start(t, Config{Source: &source{watch: forever}})
+		stream := p.open(p.dial(), streamRequest)
+		began := time.Now()
+		for range each {
+			for _, request := range []string{"hello\r\n\r\n", "GET /v1/rooms?limit=x HTTP/1.1\r\nHost: localhost\r\n\r\n", "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n"} {
+				c := p.dial()
+				p.say(c, request)
+				c.Close()
+			}
+		}
+		if status, _ := p.say(p.dial(), simple); status != 200 || time.Since(began) > 0 {
+			t.Errorf("status %d after %v", status, time.Since(began))
+		}
+		if p.stats.Streams.Load() != 1 || stream.StatusCode != 200 {
+			t.Error("the stream beside it has ended")
+		}
+		synctest.Wait()
+		checkRefused(t, p.Server, slices.Concat(slices.Repeat([]string{"malformed"}, each), slices.Repeat([]string{"query"}, each), slices.Repeat([]string{"host"}, each))...)
+		p.end()
+	})
 }
