@@ -108,29 +108,34 @@ func (h *Hub) flushChain(c *chain) {
 	c.batch = uint32(min(len(piece), segmentMax))
 	one := s.next == nil
 	own := c.own // zero for most: then nobody has to look for its own messages
-	fresh, whole := uint64(c.fresh), uint64(0)
-	c.own, c.fresh = 0, 0
+	c.own = 0
 	for _, m := range c.readers {
 		switch {
 		case m.cursor != nil:
 		case one && (m.flags&flagNoEcho == 0 || own&(1<<(m.ID%64)) == 0):
 			h.stats.Writes++
-			n := h.sink.Write(m, piece)
-			if n >= len(piece) {
-				whole++
-				continue
+			if n := h.sink.Write(m, piece); n < len(piece) {
+				h.fallShort(m, c, s, pos, n)
 			}
-			to := pos + uint32(max(n, 0))
-			h.stats.Deliveries += uint64(s.messages(pos, to))
-			h.lag(m, c, s, to)
 		default:
 			if at, n := h.push(m, c, s, pos); at != nil {
 				h.lag(m, c, at, n)
+			} else {
+				h.stats.Deliveries -= uint64(c.fresh) // it is counted already
 			}
 		}
 	}
-	h.stats.Deliveries += whole * fresh
+	h.stats.Deliveries += uint64(len(c.readers)-int(c.lagging)) * uint64(c.fresh)
+	c.fresh = 0
 	h.trim(c)
+}
+
+// fallShort gives a cursor to a member whose socket took n bytes of what is behind
+// pos, and not all.
+func (h *Hub) fallShort(m *Member, c *chain, s *segment, pos uint32, n int) {
+	to := pos + uint32(max(n, 0))
+	h.stats.Deliveries += uint64(s.messages(pos, to))
+	h.lag(m, c, s, to)
 }
 
 // push writes from a place on up to where the chain was fanned out. If the

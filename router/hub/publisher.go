@@ -100,7 +100,11 @@ func (h *Hub) Publish(m *Member, kind proto.Kind, payload []byte, now time.Time)
 		panic(fmt.Sprintf("hub: publish of %d bytes", len(payload)))
 	}
 	p := r.part
-	p.pub.push(h, pending{m: m, conn: m.ID, room: r.name, at: t, kind: kind, timed: h.times(m, t)}, payload)
+	x := pending{m: m, conn: m.ID, room: r.name, at: t, kind: kind}
+	if h.unsampled++; h.unsampled >= sampleEvery || t >= h.sampleAt {
+		x.timed = h.sample(m, t)
+	}
+	p.pub.push(h, x, payload)
 	h.stats.Published++
 	h.unacked += len(payload) + pendingCost
 	if m.flags&flagReceipts != 0 {

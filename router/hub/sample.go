@@ -31,11 +31,8 @@ type sample struct {
 	settled   bool
 }
 
-// times reports whether a publish is to be timed.
-func (h *Hub) times(m *Member, t int64) bool {
-	if h.unsampled++; h.unsampled < sampleEvery && t < h.sampleAt {
-		return false
-	}
+// sample has a publish timed, if there is place for that.
+func (h *Hub) sample(m *Member, t int64) bool {
 	if len(h.samples) >= maxSamples || h.sampleOf(m.ID) >= 0 {
 		return false
 	}
