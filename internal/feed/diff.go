@@ -86,7 +86,8 @@ func (d *diff) nodes() {
 	d.forgotten()
 	for _, n := range d.before.nodes() {
 		if _, seen := d.after.node(n.Name); !seen && n.Lives() && !d.after.forgot(n.Name) {
-			d.about(admin.FeedDeath, n.Name, d.after.death(n.Name))
+			n.State = cluster.Dead
+			d.changed(cluster.Alive, &n)
 		}
 	}
 	for i := range d.after.nodes() {

@@ -121,6 +121,11 @@ func TestDiff(t *testing.T) {
 		{"and its end", feed.State{View: view("s1:draining")}, feed.State{View: view("s1:left")}, []string{"left s1: it said that it leaves"}},
 		{"its goodbye on a link, sooner than gossip's", feed.State{View: view("s1:draining")},
 			feed.State{View: view("s1:dead"), Fates: map[proto.NodeName]cluster.Fate{name("s1"): cluster.FateLeft}}, []string{"left s1: it said that it leaves"}},
+		{"a restart after a goodbye on a link", feed.State{View: view("s1:draining")},
+			feed.State{View: view("s1b"), Fates: map[proto.NodeName]cluster.Fate{name("s1"): cluster.FateLeft}},
+			[]string{"left s1: it said that it leaves", "join s1: a shard, started again"}},
+		{"a restart, seen at once", feed.State{View: view("s1")}, feed.State{View: view("s1b")},
+			[]string{"death s1: a later run of it took its place", "join s1: a shard, started again"}},
 		{"the dead are not seen any more", feed.State{View: view("s1:dead")}, feed.State{View: view("")}, nil},
 
 		{"a fail-over",
