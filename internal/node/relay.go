@@ -24,19 +24,20 @@ func (c *control) reach(ctx context.Context, to proto.NodeName, kind uint8, body
 	return c.ask(ctx, via, askRelay, appendRelayed(nil, to, kind, body))
 }
 
-// between returns a linked shard other than the node, "" without one. Shards are
-// linked to all; they take turns.
+// between returns a linked node, other than that one, that is linked to all: a
+// shard or a voter; "" without one. They take turns.
 func (c *control) between(to proto.NodeName) proto.NodeName {
-	var shards []proto.NodeName
-	for _, shard := range c.node.cluster.View().LiveShards(c.node.cluster.Instance()) {
-		if shard.Name != to && c.linked(shard.Name) {
-			shards = append(shards, shard.Name)
+	var list []proto.NodeName
+	voting := voters(c.node.cluster.Table())
+	for _, n := range c.node.cluster.View().Nodes() {
+		if n.Lives() && n.Name != to && (n.Role == proto.RoleShard || voting[n.Voter]) && c.linked(n.Name) {
+			list = append(list, n.Name)
 		}
 	}
-	if len(shards) == 0 {
+	if len(list) == 0 {
 		return ""
 	}
-	return shards[c.turn.Add(1)%uint64(len(shards))]
+	return list[c.turn.Add(1)%uint64(len(list))]
 }
 
 func appendRelayed(b []byte, to proto.NodeName, kind uint8, body []byte) []byte {

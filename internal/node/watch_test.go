@@ -181,6 +181,23 @@ func TestNodesAnswerForEachOther(t *testing.T) {
 	})
 }
 
+// Routers answer for each other also when no shard is left.
+func TestNodesWithoutAShard(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(1, 8)
+		w.agree(20 * time.Second)
+		time.Sleep(5 * time.Second) // there are five voters by then
+		w.kill("s1")
+		time.Sleep(5 * time.Second)
+		for _, id := range w.living() {
+			doc := w.running[id].Source().Nodes(t.Context())
+			if !doc.Complete || len(doc.Nodes) != 9 || figuresOf(doc, "s1").State != "dead" {
+				t.Errorf("%s: complete %v, %d nodes, s1 is %s", id, doc.Complete, len(doc.Nodes), figuresOf(doc, "s1").State)
+			}
+		}
+	})
+}
+
 // A node that is silent costs a second, is told of without figures, and the answer says that it is not
 // complete.
 func TestNodesWithOneSilent(t *testing.T) {
