@@ -11,7 +11,7 @@ SOAK ?= -for 1h
 COMPARE ?=
 RUNS ?= 10
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop metrics cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -62,6 +62,9 @@ figures: ## faults of shards and of the register, as often as the promises say; 
 
 interop: ## WebSocket clients that nobody here wrote
 	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...
+
+metrics: ## rules, their tests, what nodes show and what the dashboard asks; needs promtool and prometheus
+	$(GO) test ./internal/node -run TestPrometheus -count 1 -prometheus -v
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
