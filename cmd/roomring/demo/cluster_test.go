@@ -20,11 +20,11 @@ import (
 // fake is a node without sockets. It ends when its ctx does, when it has drained for as long as hold says,
 // or by itself when fail has an error.
 type fake struct {
-	name  proto.NodeName
-	fail  chan error
-	hold  chan struct{} // closed: a drain ends at once
-	runs  atomic.Int32
-	polit atomic.Bool // it left politely
+	name   proto.NodeName
+	fail   chan error
+	hold   chan struct{} // closed: a drain ends at once
+	runs   atomic.Int32
+	polite atomic.Bool // it left politely
 }
 
 func newFake(id proto.NodeID, run int) *fake {
@@ -54,10 +54,11 @@ func (f *fake) Run(ctx context.Context, drain <-chan struct{}) error {
 	}
 	select {
 	case <-ctx.Done():
+		return errors.New("cut short")
 	case <-f.hold:
-		f.polit.Store(true)
+		f.polite.Store(true)
+		return nil
 	}
-	return nil
 }
 
 // world is a cluster of fakes that runs until the test ends.
@@ -174,10 +175,10 @@ func TestShardsComeAndGo(t *testing.T) {
 			}
 			w.await(s.then)
 		}
-		if runs := w.opened["s2"]; len(runs) != 2 || runs[0].name == runs[1].name || runs[0].polit.Load() {
+		if runs := w.opened["s2"]; len(runs) != 2 || runs[0].name == runs[1].name || runs[0].polite.Load() {
 			t.Error("a restart is no new run, or the killed one said goodbye")
 		}
-		if !w.opened["s1"][0].polit.Load() {
+		if !w.opened["s1"][0].polite.Load() {
 			t.Error("the drained one did not leave politely")
 		}
 	})
@@ -331,6 +332,9 @@ func TestEndWhileActing(t *testing.T) {
 			w.end()
 			if err := <-w.done; err != nil {
 				t.Fatalf("ended with %v", err)
+			}
+			if states := w.states(); strings.Contains(states, string(Failed)) {
+				t.Errorf("what was cut short counts as a failure: %s", states)
 			}
 			if took := time.Since(began); took > GoodbyeTime {
 				t.Errorf("took %s", took)

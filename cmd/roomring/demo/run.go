@@ -38,10 +38,10 @@ func (r *run) lives() bool { return r.state == Running || r.state == Draining }
 func (r *run) end(err error, all bool) {
 	switch {
 	case r.state == Killed:
+	case all: // cut short: its error says no more than that
+		r.state = Killed
 	case err != nil:
 		r.state, r.err = Failed, err
-	case all:
-		r.state = Killed
 	default: // drained: by an action here, or by a word at its admin port
 		r.state = Left
 	}
