@@ -320,6 +320,7 @@ func TestEndWhileActing(t *testing.T) {
 		for round := range 20 {
 			w := start(t, 3)
 			w.slow = make(chan struct{}) // drains do not end by themselves
+			w.opened["s2"][0].hold = w.slow
 			ctx := t.Context()
 			go w.Kill(ctx, "s1")
 			go w.Drain(ctx, "s2")

@@ -107,7 +107,6 @@ export class Room {
       if (before !== null && what !== "reset") this.tally.lost++; // another life, and nobody says so
     } else if (what === "gap") {
       this.tally.gaps++;
-      ledger.unsure = Math.max(ledger.unsure, offset);
       member.offset = Math.max(from, offset);
     } else if (offset > from) {
       this.skip(member, offset);
@@ -159,7 +158,7 @@ export class Room {
       }
     }
     member.offset = Math.max(member.offset, to);
-    if (!ledger.slots.has(to)) ledger.unsure = Math.max(ledger.unsure, to);
+    if (!ledger.slots.has(to)) ledger.unsure = Math.max(ledger.unsure, to); // nobody has heard it: a gap for all
   }
 
   // late takes a message that fills a hole.

@@ -133,6 +133,19 @@ const cases = {
     for (const m of [0, 1, 2]) w.told(m, "!e.3 gap");
     w.all(4, p[3]);
   }],
+  "one is behind, and hears what the others were told of": [{ gaps: 2 }, (w) => {
+    const p = w.send(4);
+    w.all(1, p[0]);
+    for (const m of [0, 1]) { w.told(m, "!e.3 gap"); w.hear(m, 4, p[3]); }
+    for (const i of [1, 2, 3]) w.hear(2, i + 1, p[i]);
+  }],
+  "a stranger talks in the room": [{}, (w) => {
+    const p = w.send(2);
+    w.all(1, p[0]);
+    w.all(2, "hello");
+    w.all(3, "x.1.7");
+    w.all(4, p[1]);
+  }],
   "a gap and a reset end the wait for what they took": [{ closed: 1, gaps: 1, resets: 1 }, (w) => {
     const p = w.send(2);
     for (const m of [0, 1]) p.forEach((x, i) => w.hear(m, i + 1, x));
