@@ -62,7 +62,7 @@ type Shard struct {
 type Node struct {
 	Link      string `name:"link" group:"Addresses" placeholder:"HOST:PORT" default:"${link}" help:"Where other nodes connect."`
 	Gossip    string `name:"gossip" group:"Addresses" placeholder:"HOST:PORT" default:"${gossip}" help:"Gossip with the other nodes (TCP and UDP)."`
-	Admin     string `name:"admin" group:"Addresses" placeholder:"HOST:PORT" default:"${admin}" help:"/v1/ring, /metrics, /healthz, /readyz, /debug/pprof/."`
+	Admin     string `name:"admin" group:"Addresses" placeholder:"HOST:PORT" default:"${admin}" help:"The inspector, the admin API, /metrics, /healthz, /readyz."`
 	Advertise string `name:"advertise" group:"Addresses" placeholder:"HOST" help:"Host that others dial to reach this node (default: the host of each address)."`
 
 	Join    []string `name:"join" group:"Cluster" placeholder:"HOST:PORT,..." help:"Gossip addresses of other nodes; a name stands for all its addresses."`
