@@ -167,7 +167,7 @@ func (h *Hub) onSignal(p *partition, typ proto.FrameType, body []byte) error {
 	case proto.FrameHold:
 		h.stats.HeldBack++
 		if p.pub.hold(h, x.Seq); p.pub.held {
-			h.interrupt(p, false)
+			h.interrupt(p, causeWord)
 		}
 	case proto.FrameGo:
 		p.pub.held = false

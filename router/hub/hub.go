@@ -108,8 +108,8 @@ type Stats struct {
 
 	PublishToDeliver latency.Histogram `help:"From a publish being taken to its coming back as a message; one of 64, and one a second at least."`
 	Acknowledge      latency.Histogram `name:"publish_to_acknowledge" help:"From a publish being taken to its acknowledgement; the same ones."`
-	FailoverPause    latency.Histogram `help:"Times that the rooms of a partition were not served, the link to their owner being lost, until another had answered."`
-	MovePause        latency.Histogram `help:"The same without a link being lost: the partition moved."`
+	FailoverPause    latency.Histogram `help:"Times that the rooms of a partition were not served, their owner being lost or silent, until another had answered."`
+	MovePause        latency.Histogram `help:"The same with their owner alive: the partition moved."`
 }
 
 // New makes an empty hub that knows no owner of anything.

@@ -110,7 +110,7 @@ func (h *Hub) SetRow(id proto.Partition, owner proto.NodeName, term proto.Term, 
 	}
 	same := p.owner() == owner
 	if !same {
-		h.interrupt(p, false)
+		h.interrupt(p, causeRow)
 	}
 	if old := p.peer; old != nil {
 		h.withdraw(p)
@@ -194,7 +194,7 @@ func (h *Hub) LinkDown(node proto.NodeName, index int, now time.Time) {
 	n.links[index].clear()
 	for _, p := range h.parts {
 		if p != nil && p.peer == n && int(p.id)%len(n.links) == index {
-			h.interrupt(p, true)
+			h.interrupt(p, causeLink)
 			h.dropHeld(p)
 		}
 	}
@@ -266,7 +266,7 @@ func (p *partition) isUrgent() bool {
 // the next row, everything starts again.
 func (h *Hub) block(p *partition, after time.Duration) {
 	if !p.blocked {
-		h.interrupt(p, false)
+		h.interrupt(p, causeWord)
 		p.blocked = true
 		p.retryAt = h.now + int64(after)
 		h.delay(p)

@@ -15,10 +15,25 @@ type pause struct {
 	owner proto.NodeName // who served them; "": there is no pause
 	since int64
 	lost  bool // the link to it was lost
+	told  bool // it said itself that it serves them no more
 }
 
+// silentAfter is how long a pause of which the owner said nothing is taken for a
+// move: one that gives its partitions away says so to who publishes. The Table may
+// tell of the fail-over before the link is known to be dead.
+const silentAfter = time.Second
+
+// cause is how a pause shows.
+type cause uint8
+
+const (
+	causeRow  cause = iota // the Table names another owner
+	causeLink              // the link to the owner is lost
+	causeWord              // the owner says so
+)
+
 // interrupt begins a pause of a partition, or tells more about it.
-func (h *Hub) interrupt(p *partition, lost bool) {
+func (h *Hub) interrupt(p *partition, why cause) {
 	k := &p.pause
 	if k.owner == "" {
 		if p.peer == nil || len(p.rooms) == 0 {
@@ -29,7 +44,10 @@ func (h *Hub) interrupt(p *partition, lost bool) {
 			k.since = min(k.since, q.pending[q.head+q.voided].at)
 		}
 	}
-	k.lost = k.lost || lost && p.owner() == k.owner
+	if p.owner() == k.owner {
+		k.lost = k.lost || why == causeLink
+		k.told = k.told || why == causeWord
+	}
 }
 
 // goesOn ends a pause that was none: the owner takes publishes again.
@@ -49,7 +67,7 @@ func (h *Hub) served(p *partition) {
 	took := time.Duration(h.now - k.since)
 	switch {
 	case p.owner() == k.owner:
-	case k.lost || !h.reaches(k.owner, p):
+	case k.lost || !h.reaches(k.owner, p) || !k.told && took >= silentAfter:
 		h.stats.FailoverPause.Count(took)
 	default:
 		h.stats.MovePause.Count(took)

@@ -180,6 +180,8 @@ func TestPauses(t *testing.T) {
 		{"moved", steps{row(otherNode, 2), wait(3 * ms), serve(otherNode, 2)}, "0 in 0s", "1 in 3ms"},
 		{"held, then moved", steps{say, signal(proto.FrameHold), wait(20 * ms), row(otherNode, 2), wait(3 * ms), serve(otherNode, 2)}, "0 in 0s", "1 in 23ms"},
 		{"told that it moved", steps{signal(proto.FrameMoved), wait(20 * ms), row(otherNode, 2), serve(otherNode, 2)}, "0 in 0s", "1 in 20ms"},
+		{"silent, and the row is quicker than the link", steps{say, wait(2 * time.Second), row(otherNode, 2), wait(10 * ms), serve(otherNode, 2)}, "1 in 2.01s", "0 in 0s"},
+		{"a long move", steps{say, signal(proto.FrameHold), wait(2 * time.Second), row(otherNode, 2), serve(otherNode, 2)}, "0 in 0s", "1 in 2s"},
 		{"moved twice", steps{row(otherNode, 2), wait(ms), row(benchNode, 3), wait(ms), serve(benchNode, 3)}, "0 in 0s", "0 in 0s"},
 		{"held back only", steps{say, signal(proto.FrameHold), wait(20 * ms), signal(proto.FrameGo), wait(ms), row(otherNode, 2), serve(otherNode, 2)}, "0 in 0s", "1 in 21ms"},
 		{"held back long ago", steps{say, signal(proto.FrameHold), wait(20 * ms), signal(proto.FrameGo), func(b *bench) { b.ack(1) }, wait(time.Hour), row(otherNode, 2), wait(ms), serve(otherNode, 2)}, "0 in 0s", "1 in 1ms"},

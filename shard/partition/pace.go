@@ -16,6 +16,9 @@ const (
 	watchAge = 10 * time.Second
 	// paceAge is over how long messages are counted at least.
 	paceAge = time.Second
+	// tickPaces bounds how much of the list one Tick gives up: each is a room that
+	// has to be fetched from memory.
+	tickPaces = 1024
 )
 
 // pace is a room that has, or had, messages lately.
@@ -92,7 +95,7 @@ func (l *Lane) endWatch() {
 	if l.watching || l.paces == nil {
 		return
 	}
-	keep := max(len(l.paces)-tickRooms, 0)
+	keep := max(len(l.paces)-tickPaces, 0)
 	for i := range l.paces[keep:] {
 		l.paces[keep+i].room.paced = false
 	}
