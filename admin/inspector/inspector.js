@@ -44,7 +44,7 @@ class Page {
       deliveries: new Chart('Deliveries/s', rate, 'Messages written to members, by all routers'),
       messages: new Chart('Messages/s', rate, 'What clients sent, at all routers'),
       conns: new Chart('Connections', short, 'Open WebSockets at all routers'),
-      memory: new Chart('Memory, fullest node', (p) => `${p.toFixed(0)} %`, 'Resident memory of its limit, at the node that is fullest'),
+      memory: new Chart('Fullest memory', (p) => `${p.toFixed(0)} %`, 'Resident memory of its limit, at the node that is fullest'),
     };
     $('totals').replaceChildren(...Object.values(charts).map((c) => c.element));
     return charts;
@@ -160,9 +160,8 @@ class Page {
     const what = document.body.dataset.live === 'never'
       ? `No figures yet since ${clock(this.since)}.`
       : `Lost this node at ${clock(this.since)}: all that is shown is from then.`;
-    // Seconds are outside of what a screen reader repeats.
     set($('lost-text'), `${what} ${this.failed.reason}`);
-    set($('retry'), left > 0 ? `Try now (${left} s)` : 'Trying…');
+    set($('wait'), left > 0 ? `Next try in ${left} s.` : 'Trying.'); // hidden from a screen reader, which would repeat it every second
   }
 
   // watch is called every second: it notices silence.

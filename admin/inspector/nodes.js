@@ -142,9 +142,9 @@ export class Nodes {
     }
     box.replaceChildren(
       el('div', { class: 'head' }, el('h3', { id: 'node-title', class: 'cell' }, swatch, `${n.id}, ${n.role}`), button('Close', null, () => this.page.choose(null))),
+      el('div', { class: 'buttons' }, ...actions),
       this.facts,
-      el('div', { class: 'charts' }, ...Object.values(this.charts).map((c) => c.element)),
-      el('div', { class: 'buttons' }, ...actions));
+      el('div', { class: 'charts' }, ...Object.values(this.charts).map((c) => c.element)));
   }
 
   update(n, run) {

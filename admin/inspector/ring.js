@@ -83,10 +83,12 @@ export class RingView {
 
   build() {
     const line = make('path', { d: 'M-2,2L2,-2M0,8L8,0M6,10L10,6', class: 'hatch-line' });
+    const thin = make('path', { d: 'M0,0H8', class: 'hatch-line' });
     const cross = make('path', { d: 'M0,0L8,8M8,0L0,8', class: 'hatch-line' });
     const defs = make('defs', {},
       make('pattern', { id: this.hatch, width: 8, height: 8, patternUnits: 'userSpaceOnUse' }, line),
-      make('pattern', { id: `${this.hatch}-x`, width: 8, height: 8, patternUnits: 'userSpaceOnUse' }, cross));
+      make('pattern', { id: `${this.hatch}-x`, width: 8, height: 8, patternUnits: 'userSpaceOnUse' }, cross),
+      make('pattern', { id: `${this.hatch}-thin`, width: 8, height: 5, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(60)' }, thin));
     const layer = (name) => make('g', { class: name });
     this.layers = {
       leaders: layer('leaders'), plan: layer('plan'), copies: layer('copies'), underWay: layer('under-way'), passed: layer('passed'),
@@ -143,8 +145,9 @@ export class RingView {
   arrange(width) {
     const groups = this.list();
     const columns = width >= 440;
-    const radial = groups.length > 8;
-    const margin = columns ? this.column(groups) : radial ? 48 : 44;
+    const radial = groups.length > 8 || groups.some((g) => g.owned < this.state.partitions / 20);
+    this.counted = true;
+    const margin = columns ? this.column(groups, width * 0.27) : radial ? 48 : 44;
     const outer = Math.max(70, Math.min((width - 2 * margin) / 2, 250));
     const height = 2 * outer + (columns ? 56 : radial ? 96 : 64);
     this.box = { width, height, columns, radial, x: width / 2, y: height / 2, outer, arc: outer - 11, band: outer - 15, inner: Math.round(outer * 0.72) };
@@ -153,14 +156,19 @@ export class RingView {
     this.groups = groups;
   }
 
-  // column is the room that names beside the ring need, with their lines.
-  column(groups) {
-    const words = groups.map((g) => {
-      const [name, count] = this.words(g);
-      const [a, b] = [wide(name, true), wide(count, false)];
-      return groups.length > many ? a + 8 + b : Math.max(a, b);
-    });
-    return Math.max(...words, 20) + 30;
+  // column is the room that names beside the ring need, with their lines; most
+  // is the ring's share. With many shards the counts go first, then the ends of
+  // names: the table has both.
+  column(groups, most) {
+    const lead = 28;
+    const words = groups.map((g) => this.words(g));
+    const names = Math.max(...words.map((w) => wide(w[0], true)), 20);
+    const counts = Math.max(...words.map((w) => wide(w[1], false)), 20);
+    if (groups.length <= many) {
+      return Math.min(most, Math.max(names, counts) + lead);
+    }
+    this.counted = names + 8 + counts + lead <= most;
+    return Math.min(most, this.counted ? names + 8 + counts + lead : names + lead);
   }
 
   // list is the shards, the ones that a plan adds, and nobody's partitions.
@@ -184,13 +192,13 @@ export class RingView {
     if (g.key === nobody) {
       return ['no owner', number.format(g.owned)];
     }
-    const id = g.id.length > 18 ? `${g.id.slice(0, 17)}…` : g.id;
     const then = this.options.plan?.shards.find((s) => s.id === g.id);
     let count = number.format(g.owned);
     if (then && then.owned_then !== then.owned) {
-      count += ` → ${number.format(then.owned_then)}`;
+      const more = then.owned_then - then.owned;
+      count += ` ${more < 0 ? '−' : '+'}${number.format(Math.abs(more))}`;
     }
-    return [id, g.state === 'alive' || g.state === 'planned' ? count : `${count} ${g.state}`];
+    return [g.id, g.state === 'alive' || g.state === 'planned' ? count : `${count} ${g.state}`];
   }
 
   // layOut gives each group its angles and its partitions their cells.
@@ -199,13 +207,14 @@ export class RingView {
     const n = groups.length;
     const total = Math.max(1, groups.reduce((sum, g) => sum + g.owned, 0));
     const gap = turn * (n > 12 ? 0.004 : n > 1 ? 0.008 : 0);
-    const least = turn * 0.007;
-    const room = turn - n * (gap + least);
+    // Who owns nothing yet, or nothing any more, still has a place to see.
+    const least = (g) => turn * (g.state === 'alive' || n > 20 ? 0.007 : 0.018);
+    const room = turn - groups.reduce((sum, g) => sum + gap + least(g), 0);
     const rows = Math.max(1, Math.ceil((total * 2.5) / (turn * box.inner)));
     let angle = -turn / 4;
     for (const g of groups) {
       g.from = angle + gap / 2;
-      g.to = g.from + least + (room * g.owned) / total;
+      g.to = g.from + least(g) + (room * g.owned) / total;
       g.middle = (g.from + g.to) / 2;
       g.rows = rows;
       g.cells = [];
@@ -318,9 +327,8 @@ export class RingView {
     const arc = this.sector(g.from, g.to, box.outer, box.arc);
     e.arc.setAttribute('d', arc);
     e.hatch.setAttribute('d', arc);
-    const hatch = { draining: `url(#${this.hatch})`, dead: `url(#${this.hatch}-x)` }[g.state];
+    const hatch = { draining: `url(#${this.hatch})`, dead: `url(#${this.hatch}-x)`, suspect: `url(#${this.hatch}-thin)` }[g.state];
     e.hatch.setAttribute('fill', hatch ?? 'none');
-    e.hatch.classList.toggle('on', hatch !== undefined);
     e.hit.setAttribute('d', this.sector(g.from, g.to, box.outer, box.inner));
     e.around.setAttribute('d', this.sector(g.from - 0.006, g.to + 0.006, box.outer + 3, box.inner - 3));
     e.ticks.setAttribute('d', this.ticks(g));
@@ -376,8 +384,8 @@ export class RingView {
     this.layers.leaders.append(make('path', { class: 'leader', d: `M${this.point(box.outer + 5, g.middle)}L${f(turnX)},${f(y)}L${f(x - side * 4)},${f(y)}` }));
     const [name, count] = this.words(g);
     const anchor = side > 0 ? 'start' : 'end';
-    e.name.textContent = name;
-    e.count.textContent = count;
+    e.name.textContent = cut(name, side > 0 ? box.width - x : x);
+    e.count.textContent = this.counted ? count : '';
     this.at(e.name, x, oneLine ? y + 4 : y - 2, anchor);
     if (oneLine) {
       this.at(e.count, x + side * (wide(name, true) + 8), y + 4, anchor);
@@ -420,7 +428,7 @@ export class RingView {
   chord(from, to, width, seat, kind = '') {
     const r = this.box.inner - 5;
     const apart = Math.abs(((to - from + 3 * Math.PI) % turn) - Math.PI) / Math.PI; // 0 beside, 1 across
-    const pull = r * (0.75 - 0.65 * (1 - Math.abs(1 - apart)));
+    const pull = r * (0.8 - 0.5 * apart);
     const path = make('path', {
       class: `chord ${kind}`,
       d: `M${this.point(r, from)}C${this.point(pull, from)} ${this.point(pull, to)} ${this.point(r, to)}`,
@@ -507,6 +515,7 @@ export class RingView {
     for (const g of this.groups) {
       const e = this.shards.get(g.key);
       e.root.classList.toggle('dim', chosen ? g !== chosen : Boolean(plan));
+      e.root.classList.toggle('shown', g === chosen);
       e.root.classList.toggle('chosen', g.id !== '' && g.id === highlight);
     }
     this.marks.replaceChildren();
@@ -566,8 +575,10 @@ export class RingView {
   drawCentre(chosen) {
     const [big, ...more] = this.summary(chosen);
     const top = this.box.y - (more.length * 17) / 2 + 4;
+    const plate = Math.min(this.box.inner * 0.56, 74);
     this.centre.replaceChildren(
-      say('text', { class: 'big', x: f(this.box.x), y: f(top) }, big.length > 16 ? `${big.slice(0, 15)}…` : big),
+      make('circle', { class: 'plate', cx: f(this.box.x), cy: f(this.box.y), r: f(plate) }),
+      say('text', { class: 'big', x: f(this.box.x), y: f(top) }, cut(big, this.box.inner * 0.85)),
       ...more.map((line, i) => say('text', { class: 'more', x: f(this.box.x), y: f(top + 20 + i * 17) }, line)),
     );
   }
@@ -706,6 +717,18 @@ export class RingView {
     }
     e.preventDefault();
   }
+}
+
+// cut shortens a name until it fits into so many pixels.
+function cut(name, room) {
+  if (wide(name, true) <= room) {
+    return name;
+  }
+  let end = name.length - 1;
+  while (end > 1 && wide(`${name.slice(0, end)}…`, true) > room) {
+    end--;
+  }
+  return `${name.slice(0, end)}…`;
 }
 
 // spread moves heights apart until neighbours are step apart, within from and

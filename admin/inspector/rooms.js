@@ -195,7 +195,7 @@ export class Rooms {
     const routers = Object.entries(d.routers).sort((a, b) => b[1] - a[1]);
     facts($('found-facts'), [
       ['Partition', d.partition], ['Owner', d.owner || 'nobody'], ['Followers', d.followers.join(', ') || 'none'],
-      ['Term', count(d.term), String(d.term)], ['Epoch', d.epoch || none], ['Offset', count(d.offset)],
+      ['Term', count(d.term), generation(d.term)], ['Epoch', d.epoch || none], ['Offset', count(d.offset)],
       ['Messages/s', rate(this.speed)], ['Members', count(d.members)], ['Kept', `${count(d.kept)}, ${bytes(d.bytes)}`],
       ['Routers', routers.length === 0 ? 'none attached' : routers.map(([id, n]) => `${id} ${short(n)}`).join(' · '), 'Members by router', true],
     ]);
@@ -263,6 +263,10 @@ export class Rooms {
     }
   }
 }
+
+// generation reads a term: the upper half counts how often the cluster was
+// founded anew.
+const generation = (term) => (term >= 2 ** 32 ? `generation ${Math.floor(term / 2 ** 32)}, change ${term % 2 ** 32}` : '');
 
 // payload shows text as text, other bytes in hex, cut to what one can look at.
 function payload({ payload: base64, kind }) {
