@@ -44,7 +44,8 @@ export class Feed {
   }
 
   take(e) {
-    const same = this.lines.findIndex((l) => e.partitions > 0 && way(l) === way(e) && e.at - l.at < together);
+    const joins = e.partitions > 0 || e.kind === "voters"; // of whom only the last word counts
+    const same = this.lines.findIndex((l) => joins && way(l) === way(e) && e.at - l.at < together);
     const before = same < 0 ? 0 : this.lines.splice(same, 1)[0].partitions;
     this.lines.push({ ...e, partitions: before + e.partitions });
     if (this.lines.length > shown) this.lines.shift();
