@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/admin"
-	"github.com/roomring/roomring/cluster"
 	"github.com/roomring/roomring/proto"
 	"github.com/roomring/roomring/shard"
 )
@@ -181,13 +180,7 @@ func TestFeedOfASlowReader(t *testing.T) {
 			return s.take(e)
 		})
 		time.Sleep(time.Second)
-		s1 := w.running["s1"]
-		for range 600 {
-			w.directory.Set(s1.Name(), cluster.Draining) // and back: each is an event
-			time.Sleep(10 * time.Millisecond)
-			w.directory.Set(s1.Name(), cluster.Alive)
-			time.Sleep(10 * time.Millisecond)
-		}
+		w.running["r1"].Happen(1200)
 		time.Sleep(time.Second)
 		close(release)
 		time.Sleep(time.Second)

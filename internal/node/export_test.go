@@ -1,8 +1,12 @@
 package node
 
 import (
+	"time"
+
 	"github.com/roomring/roomring/admin"
 	"github.com/roomring/roomring/cluster"
+	"github.com/roomring/roomring/internal/feed"
+	"github.com/roomring/roomring/proto"
 )
 
 // Table is this node's copy, nil while it has none.
@@ -32,3 +36,14 @@ func (n *Node) Source() admin.Source { return (*source)(n) }
 // Asked is how many questions this node has put to others, and Answered how many of theirs it answered.
 func (n *Node) Asked() uint64    { return n.control.stats.Asked.Load() }
 func (n *Node) Answered() uint64 { return n.control.stats.Answered.Load() }
+
+// Happen has the node note so many changes of who leads.
+func (n *Node) Happen(times int) {
+	c := &n.chronicle
+	c.mu.Lock()
+	for i := range times {
+		c.journal.Note(time.Now(), feed.State{View: n.cluster.View(), Table: n.cluster.Table(), Settled: true, Leader: proto.MakeNodeName("s1", proto.Incarnation(1+i%2))})
+	}
+	c.mu.Unlock()
+	c.news.ring()
+}
