@@ -10,6 +10,7 @@ CHAOS ?=
 SOAK ?= -for 1h
 COMPARE ?=
 RUNS ?= 10
+SHOTS ?=
 
 .PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop metrics cross bench ci
 
@@ -65,6 +66,9 @@ interop: ## WebSocket clients that nobody here wrote
 
 metrics: ## rules, their tests, what nodes show and what the dashboard asks; needs promtool and prometheus
 	$(GO) test ./internal/node -run TestPrometheus -count 1 -prometheus -v
+
+browser: ## the pages in Chromium, every control clicked; SHOTS=DIR keeps pictures
+	cd internal/browser && npm ci --silent && $(GO) test -count 1 -timeout 20m -browser -shots "$(SHOTS)" .
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...

@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"internal/sim/timeline": {},
 	"internal/e2e":          {},
 	"internal/verify":       {"proto", "internal/loadgen"},
+	"internal/browser":      {},
 	"internal/chaos":        {},
 	"internal/soak":         {},
 	"internal/compare":      {},

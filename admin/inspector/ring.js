@@ -89,6 +89,11 @@ export class RingView {
       make('pattern', { id: this.hatch, width: 8, height: 8, patternUnits: 'userSpaceOnUse' }, line),
       make('pattern', { id: `${this.hatch}-x`, width: 8, height: 8, patternUnits: 'userSpaceOnUse' }, cross),
       make('pattern', { id: `${this.hatch}-thin`, width: 8, height: 5, patternUnits: 'userSpaceOnUse', patternTransform: 'rotate(60)' }, thin));
+    // Words in the middle stand on a plate that fades at its edge, so that
+    // chords pass behind them.
+    const glow = make('radialGradient', { id: `${this.hatch}-glow` },
+      ...[[0.6, 0.9], [1, 0]].map(([offset, opacity]) => make('stop', { class: 'glow', offset, 'stop-opacity': opacity })));
+    defs.append(glow);
     const layer = (name) => make('g', { class: name });
     this.layers = {
       leaders: layer('leaders'), plan: layer('plan'), copies: layer('copies'), underWay: layer('under-way'), passed: layer('passed'),
@@ -575,9 +580,9 @@ export class RingView {
   drawCentre(chosen) {
     const [big, ...more] = this.summary(chosen);
     const top = this.box.y - (more.length * 17) / 2 + 4;
-    const plate = Math.min(this.box.inner * 0.56, 74);
+    const plate = Math.min(this.box.inner * 0.8, 92);
     this.centre.replaceChildren(
-      make('circle', { class: 'plate', cx: f(this.box.x), cy: f(this.box.y), r: f(plate) }),
+      make('circle', { class: 'plate', fill: `url(#${this.hatch}-glow)`, cx: f(this.box.x), cy: f(this.box.y), r: f(plate) }),
       say('text', { class: 'big', x: f(this.box.x), y: f(top) }, cut(big, this.box.inner * 0.85)),
       ...more.map((line, i) => say('text', { class: 'more', x: f(this.box.x), y: f(top + 20 + i * 17) }, line)),
     );

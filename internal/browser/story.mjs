@@ -95,7 +95,8 @@ async function plan(page, shard) {
 async function rooms(page, room, meet) {
   for (const sort of ['members', 'name', 'messages']) {
     await page.check(`[name=sort][value=${sort}]`, { force: true });
-    await until(`rooms by ${sort}`, async () => (await page.locator('#room-rows tr').count()) > 0);
+    const title = { members: 'fullest', name: 'by name', messages: 'busiest' }[sort];
+    await until(`rooms by ${sort}`, async () => (await page.textContent('#hot-title')).includes(title) && (await page.locator('#room-rows tr').count()) > 0);
     if (sort === 'name') {
       await meet();
       if (await page.isVisible('#rooms-more')) {
