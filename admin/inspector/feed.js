@@ -16,13 +16,21 @@ const kinds = {
 // tell makes an entry words: its kind, what it was about, and its tone.
 export function tell(e) {
   const [word, tone] = kinds[e.kind] ?? [e.kind, 'soft'];
+  return { word, tone, what: e.partitions > 0 ? way(e) : e.kind === 'leader' ? e.node || 'nobody' : e.node };
+}
+
+// way says which partitions went where.
+function way(e) {
   const many = some(e.partitions, 'partition');
-  const way = e.from && e.to ? `${many}, ${e.from} to ${e.to}` : e.to ? `${many} to ${e.to}` : e.from ? `${many} of ${e.from}` : many;
-  if (e.kind === 'leader') {
-    return { word, tone, what: e.node || 'nobody' };
+  switch (e.kind) {
+    case 'copy':
+      return `${many}, copied to ${e.to}${e.from ? ` in place of ${e.from}` : ''}`;
+    case 'single':
+      return e.to ? `${many} at ${e.to} alone` : many;
+    case 'reset':
+      return `${many} anew${e.to ? ` at ${e.to}` : ''}`;
   }
-  const what = e.partitions > 0 ? way : e.node;
-  return { word, tone, what };
+  return e.from && e.to ? `${many}, ${e.from} to ${e.to}` : e.to ? `${many} to ${e.to}` : e.from ? `${many} of ${e.from}` : many;
 }
 
 export class Feed {
@@ -96,12 +104,12 @@ export class Feed {
 
   line(e) {
     const { word, tone, what } = tell(e);
-    const some = (e.some ?? []).join(', ');
+    const lowest = (e.some ?? []).join(', ');
     const li = el('li', { 'data-seq': e.seq },
       el('time', { datetime: new Date(e.at).toISOString(), title: date(e.at) }, clock(e.at)),
       el('b', { 'data-tone': tone }, word),
-      el('span', { class: 'what', title: some ? `partitions ${some}${e.partitions > e.some.length ? ', …' : ''}` : null },
-        what, e.reason ? el('span', { class: 'reason' }, ` ${e.reason}`) : null));
+      el('span', { class: 'what', title: lowest ? `partitions ${lowest}${e.partitions > e.some.length ? ', …' : ''}` : null },
+        what, e.reason ? el('span', { class: 'reason' }, what ? ` · ${e.reason}` : e.reason) : null));
     return li;
   }
 

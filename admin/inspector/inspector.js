@@ -19,6 +19,8 @@ const dead = 9000;
 const firstWait = 500;
 const longestWait = 8000;
 
+const percent = (p) => `${p.toFixed(p < 9.95 ? 1 : 0)} %`;
+
 class Page {
   constructor() {
     this.port = new Port(() => this.askToken());
@@ -44,7 +46,7 @@ class Page {
       deliveries: new Chart('Deliveries/s', rate, 'Messages written to members, by all routers'),
       messages: new Chart('Messages/s', rate, 'What clients sent, at all routers'),
       conns: new Chart('Connections', short, 'Open WebSockets at all routers'),
-      memory: new Chart('Fullest memory', (p) => `${p.toFixed(0)} %`, 'Resident memory of its limit, at the node that is fullest'),
+      memory: new Chart('Fullest memory', percent, 'Resident memory of its limit, at the node that is fullest'),
     };
     $('totals').replaceChildren(...Object.values(charts).map((c) => c.element));
     return charts;
@@ -271,7 +273,7 @@ class Page {
     this.charts.messages.draw(samples('messages'), rate(c.messages));
     this.charts.conns.draw(samples('conns'), short(c.conns));
     const full = c.fullest;
-    this.charts.memory.draw(samples('memory'), full ? `${(100 * c.memory).toFixed(0)} %` : '–',
+    this.charts.memory.draw(samples('memory'), full ? percent(100 * c.memory) : '–',
       full ? `${full.id}: ${bytes(full.memory.used)}` : '');
     this.nodes.show();
     this.unreached();
@@ -298,7 +300,7 @@ class Page {
       return; // the pill says so
     }
     const { word, what } = tell(event);
-    $('latest').replaceChildren(el('time', {}, clock(event.at)), `${word}: ${what}`);
+    $('latest').replaceChildren(el('time', {}, clock(event.at)), `${word}: ${what || event.reason}`);
   }
 
   // partition follows a click on a tick: the shard is chosen by the ring itself.

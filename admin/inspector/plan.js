@@ -180,10 +180,13 @@ export class Plan {
         return;
       }
       const to = new Map();
-      for (const m of d.moves) {
+      const own = d.moves.filter((m) => m.from === id); // others may be under way
+      for (const m of own) {
         to.set(m.to, (to.get(m.to) ?? 0) + 1);
       }
-      set($('drain-text'), `${id} hands over ${some(d.moves.length, 'partition')} and its copies to these shards, then ends. No client is closed, no message lost.`);
+      set($('drain-text'), own.length === 0
+        ? `${id} owns nothing. It gives up its copies, then ends. No client is closed, no message lost.`
+        : `${id} hands over ${some(own.length, 'partition')} and its copies to these shards, then ends. No client is closed, no message lost.`);
       $('drain-moves').replaceChildren(...[...to].sort((a, b) => natural(a[0], b[0])).map(([shard, n]) => el('li', {}, this.named(shard, count(n)))));
     } catch (e) {
       if (this.draining === id) {
