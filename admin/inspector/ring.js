@@ -213,7 +213,7 @@ export class RingView {
     const total = Math.max(1, groups.reduce((sum, g) => sum + g.owned, 0));
     const gap = turn * (n > 12 ? 0.004 : n > 1 ? 0.008 : 0);
     // Who owns nothing yet, or nothing any more, still has a place to see.
-    const least = (g) => turn * (g.state === 'alive' || n > 20 ? 0.007 : 0.018);
+    const least = (g) => turn * (g.state === 'alive' ? 0.007 : n > 20 ? 0.011 : 0.018);
     const room = turn - groups.reduce((sum, g) => sum + gap + least(g), 0);
     const rows = Math.max(1, Math.ceil((total * 2.5) / (turn * box.inner)));
     let angle = -turn / 4;

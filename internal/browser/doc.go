@@ -11,7 +11,8 @@
 // With -shots DIR it leaves pictures of every state there.
 //
 // Read world_test.go (a scripted cluster: what no real one does on command),
-// browser_test.go (what runs), check.mjs (what is asked of every page: no
-// error, no request that leaves, contrast, no sideways scrolling),
-// inspector.mjs (every control of the inspector, clicked).
+// cluster_test.go (a real one), browser_test.go (what runs), check.mjs (what is
+// asked of every page: no error, no request that leaves, contrast, no sideways
+// scrolling), story.mjs (every control of the inspector, clicked), inspector.mjs
+// (its states), real.mjs (it again, while a real cluster changes).
 package browser
