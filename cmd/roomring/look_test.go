@@ -409,7 +409,7 @@ func TestBrokenAnswers(t *testing.T) {
 		"error event": "event: error\ndata: 7\n\n", "hostile event": event("feed", map[string]any{"kind": hostile, "node": hostile, "partitions": -7, "at": -1 << 62}),
 	}
 	commands := []string{"ring", "ring --figures", "ring --wide", "rooms", "rooms --all", "room lobby", "room lobby --tail --json", "room lobby --tail", "plan --add 1",
-		"events", "events --json", "drain s1 --yes", "forget s1 --yes", "recover --yes"}
+		"events", "events --json", "drain s1 --yes", "forget s1 --yes", "recover --yes", "doctor --json"}
 	for what, text := range answers {
 		paths := map[string][]string{}
 		for _, path := range []string{"ring", "nodes", "rooms", "room", "ring/plan", "events", "tail", "drain", "forget", "recover"} {

@@ -32,6 +32,7 @@ type commands struct {
 	Plan    planCommand    `cmd:"" help:"Say what would move if shards were added, or one taken away. Changes nothing."`
 	Drain   drainCommand   `cmd:"" help:"Have a node hand over what it has and leave, and watch it do so."`
 	Events  eventsCommand  `cmd:"" help:"Tell joins, deaths, fail-overs, hand-offs and resets as they happen."`
+	Doctor  doctorCommand  `cmd:"" help:"Check this machine and the cluster, and say how to mend what is wrong."`
 	Forget  forgetCommand  `cmd:"" help:"Say that a node is dead for good, so that its rooms wait for it no longer."`
 	Recover recoverCommand `cmd:"" help:"Found a cluster anew that has lost the majority of its voters for good."`
 	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
@@ -46,6 +47,7 @@ const examples = `Examples:
   roomring ring --node 127.0.0.1:8001
   roomring rooms --sort messages
   roomring plan --add 1
+  roomring doctor --node 127.0.0.1:8001
   roomring bench fanout --url 'ws://127.0.0.1:8000/ws?room={room}'
   roomring verify --url ws://127.0.0.1:8000 --url ws://127.0.0.1:8010 --at 10s='kill -9 PID'
 

@@ -66,6 +66,7 @@ func TestHelp(t *testing.T) {
 		"help-plan.txt":    {"plan", "--help"},
 		"help-drain.txt":   {"drain", "--help"},
 		"help-events.txt":  {"events", "--help"},
+		"help-doctor.txt":  {"doctor", "--help"},
 	} {
 		out, errs, code := command(t.Context(), args...)
 		if code != process.Good || errs != "" {
@@ -85,7 +86,7 @@ func TestMisuse(t *testing.T) {
 		"forget", "forget S2 --yes", "forget s2/x --yes", "forget s2 --yes --node=x", "recover s2 --yes", "recover --force",
 		"ring --wide --figures", "rooms --sort=size", "rooms --limit=0", "rooms --limit=1001", "rooms --sort=members --all", "rooms --sort=messages --after=a",
 		"room lobby --payload", "plan", "plan --add=1 --remove=s1", "plan --add=65", "plan --add=-1", "plan --remove=S1", "drain", "drain S2 --yes", "drain s2",
-		"events --kind=party", "events --no-follow --reconnect"} {
+		"doctor client", "doctor --config=x", "doctor --node=x", "events --kind=party", "events --no-follow --reconnect"} {
 		_, errs, code := command(t.Context(), strings.Fields(args)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
 			t.Errorf("%s: code %d, %q", args, code, errs)

@@ -107,3 +107,7 @@ func readNumber(name string) Bytes {
 	}
 	return Bytes(n)
 }
+
+// SystemMemory is the machine's memory, and the tightest limit of this process's cgroups. Zero is what
+// is not known, or no limit.
+func SystemMemory() (physical, cgroup Bytes) { return physicalMemory("/"), cgroupLimit("/") }

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package doctor
+
+// clock is not told here.
+func clock() Clock { return ClockUnknown }
