@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -368,9 +369,9 @@ func TestAlerts(t *testing.T) {
 
 var word = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
 
-// What the dashboard and the alerts ask for is there: on a scrape of a router or a shard, or recorded by a
-// rule.
-func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
+// askable is the names that a query may have: on a scrape of a router or a shard.
+func askable(t *testing.T) map[string]bool {
+	t.Helper()
 	known := map[string]bool{"up": true}
 	r, s := pages(t)
 	for _, n := range []*node.Node{r, s} {
@@ -381,6 +382,43 @@ func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
 			}
 		}
 	}
+	return known
+}
+
+var ours = regexp.MustCompile(`\broomring_[a-z0-9_]*[a-z0-9]`)
+
+// Tests, tools and pages that name a metric name one that there is: who looks up another one reads 0, and
+// goes on.
+func TestOthersAskForWhatThereIs(t *testing.T) {
+	known, named := askable(t), 0
+	for _, dir := range []string{"../e2e", "../soak", "../chaos", "../compare", "../../cmd", "../../docs", "../../deploy"} {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !slices.Contains([]string{".go", ".md", ".yaml", ".sh"}, filepath.Ext(path)) {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, name := range ours.FindAllString(string(text), -1) {
+				named++
+				part := strings.Contains(string(text), name+"_…") || strings.Contains(string(text), ":"+name+":") // of a name, or recorded
+				if !known[name] && !part {
+					t.Errorf("%s names %s, which nobody shows", path, name)
+				}
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if named < 200 {
+		t.Errorf("only %d names found", named)
+	}
+}
+
+// What the dashboard and the alerts ask for is there: on a scrape of a router or a shard, or recorded by a
+// rule.
+func TestDashboardAndAlertsAskForWhatThereIs(t *testing.T) {
+	known := askable(t)
 	queries := make(map[string]string)
 	for i, r := range readRules(t) {
 		queries[fmt.Sprintf("rule %d %s%s", i, r.Alert, r.Record)] = r.Expr
