@@ -182,6 +182,9 @@ func TestMetricsPage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if rows := len(rowOfMetric.FindAllString(page, -1)); rows != len(all) {
+		t.Errorf("%d rows for %d metrics", rows, len(all))
+	}
 	for name, m := range all {
 		if !strings.Contains(page, m.row()) {
 			t.Errorf("%s is not described as it is (-update does it):\n%s", name, m.row())
@@ -189,7 +192,7 @@ func TestMetricsPage(t *testing.T) {
 	}
 }
 
-var partOfPage = regexp.MustCompile("(?m)^#+ .*`roomring_([a-z]*)_?…`.*\n(?:[^#|].*\n|\n)*((?:\\|.*\n)+)")
+var partOfPage = regexp.MustCompile("(?m)^#+ .*`roomring_([a-z]*)_?…`.*\n(?:[^#|\n].*\n|\n)*((?:\\|.*\n)+)")
 
 // rewrite puts the rows of all metrics into the tables of their parts.
 func rewrite(t *testing.T, page string, all map[string]metric) string {

@@ -107,9 +107,9 @@ type Stats struct {
 	Fenced         uint64 `help:"Times that a node was told that its term is old."`
 
 	PublishToDeliver latency.Histogram `help:"From a publish being taken to its coming back as a message; one of 64, and one a second at least."`
-	Acknowledge      latency.Histogram `name:"publish_to_acknowledge" help:"From a publish being taken to its acknowledgement; the same ones."`
-	FailoverPause    latency.Histogram `help:"Times that the rooms of a partition were not served, their owner being lost or silent, until another had answered."`
-	MovePause        latency.Histogram `help:"The same with their owner alive: the partition moved."`
+	Acknowledge      latency.Histogram `name:"publish_to_acknowledge" help:"From a publish being taken to its acknowledgement; of the same ones as publish_to_deliver."`
+	FailoverPause    latency.Histogram `help:"How long the rooms of a partition were not served because their owner was lost or silent, until another had answered."`
+	MovePause        latency.Histogram `help:"How long the rooms of a partition were not served because it moved, its owner being alive."`
 }
 
 // New makes an empty hub that knows no owner of anything.
