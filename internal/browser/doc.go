@@ -14,5 +14,6 @@
 // cluster_test.go (a real one), browser_test.go (what runs), check.mjs (what is
 // asked of every page: no error, no request that leaves, contrast, no sideways
 // scrolling), story.mjs (every control of the inspector, clicked), inspector.mjs
-// (its states), real.mjs (it again, while a real cluster changes).
+// (its states), real.mjs (it again, while a real cluster changes), demo_test.go
+// with demo.mjs (the page of roomring dev, while its buttons break the cluster).
 package browser
