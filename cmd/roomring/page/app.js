@@ -39,7 +39,7 @@ async function act(what, id) {
 const happened = { kill: "killed", drain: "drained", restart: "restarted", add: "added", death: "died", join: "joined", left: "left" };
 
 function begin(what, id) {
-  settling = { since: performance.now(), node: id, unsettled: false };
+  settling = { since: performance.now(), node: id, unsettled: ring.known && !ring.settled };
   witness.tally.begin(`${id} ${happened[what]}`);
 }
 
