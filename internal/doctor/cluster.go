@@ -132,11 +132,11 @@ func (f *findings) owners(c *Cluster) {
 	}
 	for _, id := range slices.Sorted(maps.Keys(waits)) {
 		f.bad("owners", "start it again, or end the cut; roomring forget "+id+" when it will not come back",
-			"%s wait for %s, which does not answer", plural(waits[id], "partition"), id)
+			"%s without an answer from the owner, %s", plural(waits[id], "partition"), id)
 	}
 	switch {
 	case unowned > 0 && c.Ring.Instance != "":
-		f.bad("owners", "start shards; roomring forget ID of those that will not come back", "%s of %d have no owner", plural(unowned, "partition"), len(c.Ring.Table))
+		f.bad("owners", "start shards; roomring forget ID of those that will not come back", "%s of %d without an owner", plural(unowned, "partition"), len(c.Ring.Table))
 	case len(waits) == 0 && unowned == 0 && len(c.Ring.Table) > 0:
 		f.ok("owners", "each of %d partitions has one that lives", len(c.Ring.Table))
 	}
@@ -152,8 +152,10 @@ func (f *findings) copies(c *Cluster) {
 	case c.Ring.Instance == "":
 	case none:
 		f.warn("copies", "--followers 1 on every shard", "--followers 0: the rooms of a shard that dies are lost")
-	case shards < 2:
-		f.bad("copies", "a second shard, better a third", "%s: its rooms are lost when it dies", plural(shards, "shard"))
+	case shards == 0:
+		f.bad("copies", "start shards", "no shard lives: there is nobody to hold a room")
+	case shards == 1:
+		f.bad("copies", "a second shard, better a third", "one shard: its rooms are lost when it dies")
 	case c.Ring.SingleCopy > 0:
 		f.bad("copies", "wait until the table is settled, and stop nothing before", "%s in one copy only: the next failure may lose their rooms", plural(c.Ring.SingleCopy, "partition"))
 	case shards == 2:
@@ -192,7 +194,7 @@ func (f *findings) zones(c *Cluster) {
 	case len(all) == 1:
 		f.warn("zones", "shards in a second zone", "all shards are in %s: both copies of a room are", all[0])
 	case together > 0 && c.Ring.Settled:
-		f.warn("zones", "shards of about the same number in each zone", "%s have both copies in one zone", plural(together, "partition"))
+		f.warn("zones", "shards of about the same number in each zone", "%s with both copies in one zone", plural(together, "partition"))
 	default:
 		f.ok("zones", "%s: the copies of a partition are in two", list(all))
 	}
