@@ -193,6 +193,7 @@ func sentence(e *admin.FeedEvent) string {
 		parts = append(parts, plural(e.Partitions, "partition"))
 	}
 	switch {
+	case e.From == "" && e.To == e.Node: // it is named already
 	case e.From != "" && e.To != "":
 		parts = append(parts, printable(string(e.From))+" → "+printable(string(e.To)))
 	case e.From != "":

@@ -170,10 +170,15 @@ func (t *table) line(b *strings.Builder, s screen, row []cell) {
 type statusLine struct {
 	w       io.Writer
 	rewrite bool
+	shown   string // what a terminal shows now
 }
 
 func (l *statusLine) show(text string) {
 	if l.rewrite {
+		if text == l.shown {
+			return
+		}
+		l.shown = text
 		fmt.Fprintf(l.w, "\r\x1b[K%s", cut(text, usualWidth-1))
 		return
 	}
@@ -182,7 +187,8 @@ func (l *statusLine) show(text string) {
 
 // clear makes place for other lines.
 func (l *statusLine) clear() {
-	if l.rewrite {
+	if l.rewrite && l.shown != "" {
+		l.shown = ""
 		fmt.Fprint(l.w, "\r\x1b[K")
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+
+	"github.com/roomring/roomring/admin"
 )
 
 // maxEvent bounds one event of a stream, in bytes. A whole ring is about 60 KB.
@@ -40,7 +42,7 @@ func (n *asked) watch(ctx context.Context, path string, query url.Values, tell f
 		if err != nil {
 			return n.cutOff(err)
 		}
-		if name == eventError {
+		if name == admin.EventError {
 			return n.broke(data)
 		}
 		if err := tell(name, data); err != nil {
@@ -49,13 +51,10 @@ func (n *asked) watch(ctx context.Context, path string, query url.Values, tell f
 	}
 }
 
-// eventError is the last event of a stream that cannot go on.
-const eventError = "error"
-
 // broke says in the node's words why a stream cannot go on.
 func (n *asked) broke(data []byte) error {
-	var fault struct{ Code, Message string }
-	if err := n.readEvent(eventError, data, &fault); err != nil {
+	var fault admin.ErrorEvent
+	if err := n.readEvent(admin.EventError, data, &fault); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: %s: %s (%s)", errCutOff, n.Node, printable(fault.Message), printable(fault.Code))
