@@ -45,6 +45,7 @@ func TestDrain(t *testing.T) {
 		want   string // on stdout or stderr
 	}{
 		{"it leaves", said("left", "", -5) + seen("r", "draining", 2) + seen("r", "draining", 0) + said("left", "", 5), process.Good, "s2/0000000000003 has left after"},
+		{"an earlier run died", said("death", "long ago", -5) + seen("r", "draining", 0) + said("left", "", 5), process.Good, "has left after"},
 		{"nobody says how", seen("r", "draining", 0) + seen("r", "", 0) + tick + tick + tick, process.Good, "has left after"},
 		{"it vanishes", seen("r", "draining", 2) + seen("r", "dead", 1) + tick + tick + tick, process.Failed, "did not leave but died: it is gone and owned 1 partition"},
 		{"it dies", seen("r", "draining", 2) + said("death", "its port refuses", 5), process.Failed, "did not leave but died: its port refuses"},

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -495,6 +497,23 @@ func FuzzStream(f *testing.F) {
 			t.Errorf("%d bytes told of %d", told, len(text))
 		}
 	})
+}
+
+// endless is a line that never ends.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) {
+	for i := range p {
+		p[i] = ':'
+	}
+	return len(p), nil
+}
+
+func TestStreamIsBounded(t *testing.T) {
+	s := newStream(io.LimitReader(endless{}, 2*maxEvent))
+	if _, _, err := s.next(); !errors.Is(err, errTooLong) || cap(s.line) > 2*maxEvent {
+		t.Errorf("%v after %d bytes", err, len(s.line))
+	}
 }
 
 func TestStream(t *testing.T) {
