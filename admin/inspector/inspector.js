@@ -300,7 +300,7 @@ class Page {
       return; // the pill says so
     }
     const { word, what } = tell(event);
-    $('latest').replaceChildren(el('time', {}, clock(event.at)), `${word}: ${what || event.reason}`);
+    $('latest').replaceChildren(el('time', {}, clock(event.at)), what ? `${word}: ${what}` : event.reason || word);
   }
 
   // partition follows a click on a tick: the shard is chosen by the ring itself.
