@@ -40,6 +40,23 @@ export function visible(text) {
     .replace(/[\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g, (c) => `\u27e8${c.charCodeAt(0).toString(16)}\u27e9`);
 }
 
+// brief is a node's id without its middle, where it is long: ids of one cluster
+// differ at their ends. Who shows it gives the whole one too.
+export const brief = (id) => (id.length > 20 ? `${id.slice(0, 8)}…${id.slice(-11)}` : id);
+
+// named gives an element a brief id, and the whole one to who hovers, or comes
+// to a button by ear.
+export function named(e, id) {
+  set(e, brief(id));
+  if (id.length > 20) {
+    e.title = id;
+    if (e instanceof HTMLButtonElement) {
+      e.setAttribute('aria-label', id);
+    }
+  }
+  return e;
+}
+
 const whole = new Intl.NumberFormat('en', { maximumFractionDigits: 0 });
 const tenth = new Intl.NumberFormat('en', { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 const compact = new Intl.NumberFormat('en', { notation: 'compact', minimumFractionDigits: 1, maximumFractionDigits: 1 });

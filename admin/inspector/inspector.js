@@ -1,6 +1,6 @@
 // The page: one event stream in, and who listens to it.
 
-import { $, el, set, clock, count, some, span, keyed, rate, short, bytes } from './dom.js';
+import { $, el, set, named, brief, clock, count, some, span, keyed, rate, short, bytes } from './dom.js';
 import { Port, why } from './port.js';
 import { RingState, RingView, paint } from './ring.js';
 import { Figures } from './figures.js';
@@ -251,7 +251,7 @@ class Page {
       row.classList.toggle('picked', s.id === this.chosen);
       const [name, condition, owns, share, follows] = row.children;
       paint(name.querySelector('.swatch'), state.seats.get(s.id));
-      set(name.querySelector('button'), s.id);
+      named(name.querySelector('button'), s.id);
       set(condition, s.state);
       set(owns, count(s.owned));
       set(share, state.partitions ? `${((100 * s.owned) / state.partitions).toFixed(1)} %` : '');
@@ -274,7 +274,7 @@ class Page {
     this.charts.conns.draw(samples('conns'), short(c.conns));
     const full = c.fullest;
     this.charts.memory.draw(samples('memory'), full ? percent(100 * c.memory) : '–',
-      full ? `${full.id}: ${bytes(full.memory.used)}` : '');
+      full ? `${brief(full.id)}: ${bytes(full.memory.used)}` : '');
     this.nodes.show();
     this.unreached();
   }

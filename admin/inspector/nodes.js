@@ -1,6 +1,6 @@
 // The table of nodes, and one node in detail.
 
-import { $, el, set, keyed, bytes, count, short, rate, none, date, span, some } from './dom.js';
+import { $, el, set, named, keyed, bytes, count, short, rate, none, date, span, some } from './dom.js';
 import { paint } from './ring.js';
 import { natural } from './state.js';
 import { Chart } from './chart.js';
@@ -38,7 +38,7 @@ export class Nodes {
   }
 
   row(n) {
-    const button = el('button', { type: 'button', class: 'link' }, n.id);
+    const button = named(el('button', { type: 'button', class: 'link' }), n.id);
     button.addEventListener('click', () => this.page.choose(this.page.chosen === n.id ? null : n.id));
     const swatch = el('span', { class: n.role === 'router' ? 'swatch router' : 'swatch' });
     const cells = Array.from({ length: 12 }, (_, i) => el('td', { class: i >= 2 && i <= 7 ? 'n' : null }));

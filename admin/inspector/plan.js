@@ -1,6 +1,6 @@
 // What if: what a change would move. And drain, which changes something.
 
-import { $, el, set, keyed, count, some } from './dom.js';
+import { $, el, set, named, brief, count, some } from './dom.js';
 import { why } from './port.js';
 import { paint } from './ring.js';
 import { natural } from './state.js';
@@ -39,7 +39,7 @@ export class Plan {
   offer() {
     const id = $('remove').value;
     $('plan-drain').hidden = this.change !== 'remove' || id === '';
-    set($('plan-drain'), `Drain ${id}…`);
+    set($('plan-drain'), `Drain ${brief(id)}…`);
   }
 
   // shards keeps the choice of shards that can go.
@@ -119,7 +119,7 @@ export class Plan {
   named(id, tag = '') {
     const swatch = el('span', { class: 'swatch' });
     paint(swatch, id === '' ? undefined : this.seat(id));
-    return el('span', { class: 'cell' }, swatch, id || 'nobody', tag ? el('span', { class: 'tag' }, tag) : null);
+    return el('span', { class: 'cell' }, swatch, named(el('span'), id || 'nobody'), tag ? el('span', { class: 'tag' }, tag) : null);
   }
 
   table(d) {
@@ -160,7 +160,7 @@ export class Plan {
     const router = this.page.figures.run(id)?.figures.role === 'router';
     set($('drain-title'), `Drain ${id}?`);
     set($('drain-error'), '');
-    set($('drain-go'), `Drain ${id}`);
+    set($('drain-go'), `Drain ${brief(id)}`);
     $('drain-go').disabled = false;
     $('drain-moves').replaceChildren();
     set($('drain-text'), router

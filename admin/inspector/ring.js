@@ -407,7 +407,7 @@ export class RingView {
       const e = this.shards.get(g.key);
       const [name] = this.words(g);
       e.count.textContent = '';
-      e.name.textContent = name.length > 7 ? `${name.slice(0, 6)}…` : name;
+      e.name.textContent = cut(name, box.radial ? 42 : 40);
       const c = Math.cos(g.middle);
       const s = Math.sin(g.middle);
       const r = box.outer + 6;
@@ -724,16 +724,15 @@ export class RingView {
   }
 }
 
-// cut shortens a name until it fits into so many pixels.
+// cut shortens a name until it fits into so many pixels. What goes is its
+// middle: names of one cluster differ at their ends.
 function cut(name, room) {
-  if (wide(name, true) <= room) {
-    return name;
+  let short = name;
+  for (let keep = name.length - 1; keep > 2 && wide(short, true) > room; keep--) {
+    const head = Math.floor(keep * 0.4);
+    short = `${name.slice(0, head)}…${name.slice(head - keep)}`;
   }
-  let end = name.length - 1;
-  while (end > 1 && wide(`${name.slice(0, end)}…`, true) > room) {
-    end--;
-  }
-  return `${name.slice(0, end)}…`;
+  return short;
 }
 
 // spread moves heights apart until neighbours are step apart, within from and

@@ -101,6 +101,7 @@ func worlds(t *testing.T) map[string]place {
 		"thirty": open(t, newWorld(30, 3), admin.Config{}),
 		"one":    open(t, newWorld(1, 1), admin.Config{}),
 		"empty":  open(t, empty, admin.Config{}),
+		"long":   open(t, newNamedWorld("shard-of-the-production-cluster-in-the-north-of-europe-", 12, 1), admin.Config{}),
 		"locked": open(t, newWorld(3, 2), admin.Config{Token: fullToken, ReadToken: readToken}),
 	}
 }

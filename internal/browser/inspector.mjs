@@ -104,6 +104,21 @@ await run({
     });
   },
 
+  async 'long names of nodes'() {
+    await look(worlds.long, 'long', async (w, page) => {
+      await page.locator('#node-rows button').first().click();
+      await page.waitForSelector('#node:visible');
+    });
+    await look(worlds.long, 'long-plan', async (w, page) => {
+      await page.locator('#node-rows button').nth(1).click();
+      await page.locator('#node .buttons button:not(.danger)').click();
+      await page.waitForSelector('#plan-result:visible');
+      await w.fits();
+      await page.click('#plan-drain');
+      await page.waitForSelector('#drain-moves li');
+    });
+  },
+
   async 'one shard, and none yet'() {
     await look(worlds.one, 'one');
     await look(worlds.empty, 'empty', async (w, page) => assert.equal(await health(page), 'not founded'));

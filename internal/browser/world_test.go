@@ -54,17 +54,20 @@ type run struct {
 	from   time.Time
 }
 
-// newWorld is a settled cluster.
-func newWorld(shards, routers int) *world {
+// newWorld is a settled cluster of shards s1, s2, ….
+func newWorld(shards, routers int) *world { return newNamedWorld("s", shards, routers) }
+
+// newNamedWorld has shards whose ids begin with prefix.
+func newNamedWorld(prefix string, shards, routers int) *world {
 	w := &world{changed: make(chan struct{}), begun: time.Now(), founded: true, nodes: map[string]*run{}, settled: true, chance: rand.New(rand.NewPCG(1, uint64(shards)))}
 	for i := range shards {
-		w.add("shard", fmt.Sprintf("s%d", i+1), string(rune('a'+i%3)))
+		w.add("shard", fmt.Sprintf("%s%d", prefix, i+1), string(rune('a'+i%3)))
 	}
 	for i := range routers {
 		w.add("router", fmt.Sprintf("r%d", i+1), "")
 	}
 	for p := range partitions {
-		w.owner[p] = fmt.Sprintf("s%d", 1+w.chance.IntN(shards))
+		w.owner[p] = fmt.Sprintf("%s%d", prefix, 1+w.chance.IntN(shards))
 		w.wanted[p] = w.owner[p]
 		w.follower[p] = w.other(w.owner[p])
 	}
