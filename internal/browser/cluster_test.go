@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -80,18 +81,20 @@ func newCluster(t *testing.T, ids ...string) *cluster {
 	return c
 }
 
-// freeAddress is a loopback port that is free for TCP and UDP now.
+// freeAddress is a loopback port that is free for TCP and UDP now. It lies below
+// those that systems give out as free ones: nodes take many of these.
 func freeAddress(t *testing.T) string {
 	for range 100 {
-		l, err := net.Listen("tcp4", "127.0.0.1:0")
+		address := fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(20_000))
+		l, err := net.Listen("tcp4", address)
 		if err != nil {
-			t.Fatal(err)
+			continue
 		}
-		u, err := net.ListenPacket("udp4", l.Addr().String())
+		u, err := net.ListenPacket("udp4", address)
 		l.Close()
 		if err == nil {
 			u.Close()
-			return l.Addr().String()
+			return address
 		}
 	}
 	t.Fatal("no port is free for both TCP and UDP")
