@@ -7,6 +7,7 @@
 //	go test ./internal/e2e -run TestHardening -hardening -v     what may cost what, with figures
 //	go test ./internal/e2e -run 'TestTwoKilled|TestLeader' -figures -parallel 1 -v    all pairs of five voters, 20 dead leaders
 //	go test ./internal/e2e -run 'TestShard|TestDrainAndJoin' -figures -parallel 1 -v  20 dead shards, 10 drains and joins, frozen ones; pauses
+//	go test ./internal/e2e -run TestWatched -figures -v         what it costs to be looked at, 20 times on and off
 //	go test ./internal/e2e -run TestIdle -idle -v               76,000 conns that say nothing
 //
 // Tests wait for events, each with a deadline. A process dies with the test binary, however that ends.
@@ -15,7 +16,7 @@
 // Read process_test.go (a process and its log), cluster_test.go (nodes that join each other),
 // client_test.go (a WebSocket and what it heard), traffic_test.go (many raw ones, and how long each room
 // stood still), then the tests: ring; of rooms that move kill (load is there), handoff, drain, deploy,
-// copies, freeze, publish; stall, command; of the register council (its leader and voters), majority
+// copies, freeze, publish; stall, command; of what operators see agreement and watched; of the register council (its leader and voters), majority
 // (what is left without one), forget, instance (two clusters that meet), rotation (of keys), stranger and
 // certificate (who is kept out); hardening and idle come last.
 package e2e
