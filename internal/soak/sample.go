@@ -94,7 +94,7 @@ func (n *node) measure() (sample, error) {
 	}
 	m := parseMetrics(text)
 	s := sample{
-		Node: n.id, RSS: m["process_resident_memory_bytes"], Heap: m["go_memstats_alloc_bytes"], Goroutines: m["go_goroutines"],
+		Node: n.id, RSS: m["process_resident_memory_bytes"], Heap: m["go_memory_classes_heap_objects_bytes"], Goroutines: m["go_goroutines"],
 		Conns: m["roomring_router_conns"], Rooms: m["roomring_shard_rooms"] + m["roomring_hub_rooms"],
 	}
 	s.Descriptors = m["process_open_fds"] - s.Conns
