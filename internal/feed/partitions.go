@@ -135,7 +135,9 @@ func (d *diff) willOwn(p proto.Partition, to proto.NodeName) bool {
 	return then.From != "" && then.To == to || now.From != "" && now.To == to
 }
 
-// single tells which partitions are left with one living copy.
+// single tells which partitions are left with one living copy. Who left did so once others had what it had, or
+// when its time was up; its goodbye may be seen before the Table that says so. If it still had copies, those that
+// take over are told of.
 func (d *diff) single() {
 	was, is := d.before.Table, d.after.Table
 	look := func(p proto.Partition) {
@@ -152,6 +154,9 @@ func (d *diff) single() {
 			if gone == "" && name != left && d.before.lives(name) {
 				gone = name
 			}
+		}
+		if n, seen := d.after.node(gone); seen && d.after.left(&n) {
+			return
 		}
 		d.went(admin.FeedSingle, p, gone, left, func() string { return d.why(gone) })
 	}
