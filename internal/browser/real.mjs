@@ -15,6 +15,17 @@ async function show(options) {
   return w;
 }
 
+// agreed reports whether the page shows of the asked node what its /metrics says in the same second.
+const agreed = (page) => page.evaluate(async () => {
+  const text = await (await fetch('/metrics')).text();
+  const metric = (name) => Number(text.match(new RegExp(`^roomring_${name} (.*)$`, 'm'))?.[1]);
+  const id = text.match(/^roomring_node_info\{.*\bid="([^"]*)".*role="([^"]*)"/m);
+  const row = [...document.querySelectorAll('#node-rows tr')].find((tr) => tr.querySelector('th').textContent === id[1]);
+  const shown = (i) => Number(row.children[i].textContent.replaceAll(',', ''));
+  const rooms = metric(id[2] === 'router' ? 'hub_rooms' : 'shard_owned_rooms');
+  return rooms > 0 && shown(4) === rooms && (id[2] !== 'router' || shown(3) === metric('router_websockets'));
+});
+
 // busiest is the name of a room with messages.
 async function busiest(w) {
   await tab(w, 'rooms');
@@ -29,6 +40,7 @@ await run({
     const w = await show({});
     await settled(w.page);
     await until('deliveries', async () => /[1-9]/.test(await w.page.locator('#totals .value').first().textContent()));
+    await until('page and /metrics agree', () => agreed(w.page));
     room = await busiest(w);
     await w.shot('real-rooms');
     await every(w, { shard: 's2', room });
