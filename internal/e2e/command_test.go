@@ -62,6 +62,12 @@ func TestDev(t *testing.T) {
 
 	admin := fmt.Sprintf("127.0.0.1:%d", port+1)
 	t.Run("ring", func(t *testing.T) {
+		// A router is ready as soon as it serves; that a shard belongs to the cluster, it may learn later.
+		wait := &node{id: "r1", admin: admin}
+		eventually(t, "settled", patience, func() bool {
+			got, err := wait.summary()
+			return err == nil && got.Settled
+		})
 		out, errs, code := command(t, "ring", "--node", admin)
 		if code != 0 || !strings.Contains(out, "3 shards and 2 routers alive; 4093 of 4093 partitions owned") || !strings.Contains(out, "; settled;") {
 			t.Errorf("code %d, %s\n%s", code, errs, out)
