@@ -12,7 +12,7 @@ COMPARE ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop metrics cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop metrics browser deploy cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -69,6 +69,9 @@ metrics: ## rules, their tests, what nodes show and what the dashboard asks; nee
 
 browser: ## the pages in Chromium, every control clicked; SHOTS=DIR keeps pictures
 	cd internal/browser && npm ci --silent && $(GO) test -count 1 -timeout 20m -browser -shots "$(SHOTS)" .
+
+deploy: ## what is under deploy, and the release, by the programs that will read them; CHECK=-require
+	cd internal/checks && $(GO) test -count 1 ./... $(CHECK)
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
