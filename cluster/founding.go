@@ -379,11 +379,13 @@ func (k *Keeper) lost(only proto.NodeName) bool {
 }
 
 // emptied reports whether a run of the voter's node, later than the last that voted under the name, votes
-// under another one.
+// under another one. Of a run that this node never saw, one that has a link is later, since it lives; and
+// so is this node itself, where it answers at the address that the Table has of the voter.
 func (k *Keeper) emptied(voter proto.NodeName) bool {
 	last, known := k.holders[voter]
 	return slices.ContainsFunc(k.view.Runs(voter.ID()), func(n Node) bool {
-		later := known && laterRun(&n, &last) > 0 || k.peers[n.Name] != nil
+		later := known && laterRun(&n, &last) > 0 || k.peers[n.Name] != nil ||
+			n.Name == k.cfg.Self && n.Addresses.Link == k.table.Address(voter)
 		return later && n.Voter != "" && n.Voter != voter
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"pgregory.net/rapid"
 
+	"github.com/roomring/roomring/cluster/plan"
 	"github.com/roomring/roomring/proto"
 )
 
@@ -488,6 +489,43 @@ func TestOnlyVoterMayBeBack(t *testing.T) {
 		found := func(i Issue) bool { return i.Order.Kind == OrderFound }
 		if recovers := slices.ContainsFunc(d.k.Orders(), found); recovers != c.recovers {
 			t.Errorf("%s: recovers is %v", name, recovers)
+		}
+	}
+}
+
+// TestNewRunOfTheOnlyVoter: the new run of the only shard and voter may never hear of the old one but by
+// the Table: the router's gossip has dropped it by then. That it answers at the address itself is enough
+// to know that the log is lost; from elsewhere it is not.
+func TestNewRunOfTheOnlyVoter(t *testing.T) {
+	old, self, r1 := shard("s1", 1), shard("s1", 2), router("r1", 1)
+	r1.Instance = inst
+	for link, recovers := range map[string]bool{self.Addresses.Link: true, "elsewhere:7400": false} {
+		now := time.Unix(1_000, 0)
+		k := NewKeeper(KeeperConfig{Self: self.Name, Role: self.Role, Partitions: testPartitions, Seeded: true})
+		k.SetRegister(now, Status{Voter: self.Name})
+		k.SetNodes(now, []Node{r1, self})
+		k.LinkUp(now, r1.Name)
+		rows := make([]Row, testPartitions)
+		for p := range rows {
+			rows[p] = Row{Owner: old.Name, Term: 1, Since: 1}
+		}
+		head := Head{Instance: inst, Version: 2, Settings: plan.DefaultSettings(), Voters: []proto.NodeName{old.Name}, Addresses: []Address{{old.Name, link}}}
+		if err := k.Frame(now, r1.Name, proto.FrameTable, AppendTable(nil, NewTable(head, rows))[proto.HeaderSize:]); err != nil {
+			t.Fatal(err)
+		}
+		if err := k.Frame(now, r1.Name, proto.FrameWitness, AppendWitness(nil, []Death{{old.Name, FateReplaced}})[proto.HeaderSize:]); err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for end := now.Add(20 * time.Second); now.Before(end); now = now.Add(100 * time.Millisecond) {
+			k.Tick(now)
+			if job, ok := k.Job(); ok {
+				k.Placed(now, job.remembered())
+			}
+			found = found || slices.ContainsFunc(k.Orders(), func(i Issue) bool { return i.Order.Kind == OrderFound })
+		}
+		if found != recovers {
+			t.Errorf("the old run's address was %s: recovers is %v", link, found)
 		}
 	}
 }
