@@ -7,6 +7,7 @@ const (
 	ReasonNoMajority       = "no_majority"
 	ReasonVoters           = "voters"
 	ReasonCopies           = "copies"
+	ReasonOwnerless        = "ownerless"
 	ReasonOtherInstance    = "other_instance"
 	ReasonNoLinks          = "no_links"
 	ReasonDraining         = "draining"
@@ -19,6 +20,7 @@ var sentence = map[string]string{
 	ReasonNoMajority:       "no leader was heard of for 3 s: without a majority of the voters the table cannot change",
 	ReasonVoters:           "the cluster has fewer voters than it should: until it has them all, it survives fewer failures",
 	ReasonCopies:           "partitions that this shard could follow have fewer copies than they should: the next failure could lose rooms",
+	ReasonOwnerless:        "rooms have no living owner: their publishers wait until it is heard of, proved dead, or forgotten (roomring forget)",
 	ReasonOtherInstance:    "nodes of another cluster with the same name are seen, and they are more",
 	ReasonNoLinks:          "no shard is linked",
 	ReasonDraining:         "this node is about to leave",

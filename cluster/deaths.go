@@ -52,8 +52,8 @@ type Probe struct {
 // deaths is what is known of nodes that we have no link to.
 //
 // Rule R9: only proof may start new epochs. A death is proved by the node's own goodbye; by a later
-// run of it answering at its address; or by two nodes that saw its link break and then nobody
-// listening at its address.
+// run of it answering at its address, or holding its data directory, which is locked while a process
+// lives that uses it; or by two nodes that saw its link break and then nobody listening at its address.
 type deaths struct {
 	quiet   map[proto.NodeName]time.Time                    // since when there is no link
 	broken  map[proto.NodeName]bool                         // the last link broke: a closed port means something
@@ -240,6 +240,20 @@ func (k *Keeper) noteFate(now time.Time, name proto.NodeName, fate Fate) {
 		k.sendAll(AppendWitness(nil, []Death{{name, fate}}))
 	}
 	k.weigh(now, k.cfg.Self, Death{name, fate})
+}
+
+// noteFormer tells of the deaths of this node's earlier runs that the Table still counts on. Their
+// addresses may be nobody's any more: where a node gets a new one with each start, and all copies of rooms
+// ended at once, this is the only proof there is.
+func (k *Keeper) noteFormer(now time.Time) {
+	if k.table == nil {
+		return
+	}
+	for _, name := range k.reg.Former {
+		if k.deaths.proved[name] == FateUnknown && k.table.Names(name) {
+			k.noteFate(now, name, FateReplaced)
+		}
+	}
 }
 
 // testify repeats what this node saw, until the node is heard of again.

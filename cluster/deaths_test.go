@@ -574,3 +574,36 @@ func (c *catcher) Fatalf(string, ...any) {
 	c.failed = true
 	panic(c)
 }
+
+// TestFormerRuns: an earlier run of this node that had its data directory is dead for certain, though nobody
+// saw it die and nothing answers at its address; all are told. One that is linked lives all the same, and
+// one that the Table does not name is of no use to anybody.
+func TestFormerRuns(t *testing.T) {
+	s1, old, linked, unnamed, r1 := shard("s1", 9), shard("s1", 1), shard("s1", 2), shard("s1", 3), router("r1", 1)
+	d := newDesk(t, 0, s1, linked)
+	d.k.SetNodes(d.now, []Node{s1, linked, r1})
+	d.k.LinkUp(d.now, r1.Name)
+	d.rows(func(p int) Row {
+		return Row{Owner: []proto.NodeName{old.Name, linked.Name}[p%2], Term: 2, Since: 2}
+	})
+	d.k.Take()
+	d.pass(2 * announceEvery)
+	if f := d.k.Fates(); len(f) != 0 {
+		t.Fatalf("without a directory: %v", f)
+	}
+	d.reg.Former = []proto.NodeName{old.Name, linked.Name, unnamed.Name}
+	d.k.SetRegister(d.now, d.reg)
+	d.k.Take()
+	d.pass(2 * announceEvery)
+	if f := d.k.Fates(); len(f) != 1 || f[old.Name] != FateReplaced {
+		t.Errorf("fates %v, want that of %s alone", f, old.Name)
+	}
+	told := false
+	for _, s := range kept(d.k.Take(), proto.FrameWitness) {
+		deaths, err := ParseWitness(s.Frame[proto.HeaderSize:])
+		told = told || err == nil && s.To == r1.Name && slices.Contains(deaths, Death{old.Name, FateReplaced})
+	}
+	if !told {
+		t.Error("nobody is told")
+	}
+}

@@ -36,10 +36,10 @@
 // A silent owner is succeeded by a follower that lives, which has promised to hear it no more. Where none
 // does, a shard that is merely silent keeps all that it has, because on its side of a split it may be at
 // work. Partitions begin anew elsewhere only where the death of all copies is proved (rule R9): a node said
-// goodbye; a later run of it answers at its address; two nodes saw its link break and its port closed; or
-// an operator said so (Forget). Gossip's verdict proves nothing. Silence is noticed by links: none for
-// 1.5 s, or for 1 s when gossip too calls the node dead; it costs a voter its seat, which is given to
-// another node, and is not judged by a leader in the first half second of its reign.
+// goodbye; a later run of it answers at its address, or holds its data directory; two nodes saw its link
+// break and its port closed; or an operator said so (Forget). Gossip's verdict proves nothing. Silence is
+// noticed by links: none for 1.5 s, or for 1 s when gossip too calls the node dead; it costs a voter its
+// seat, which is given to another node, and is not judged by a leader in the first half second of its reign.
 //
 // # How a cluster begins
 //

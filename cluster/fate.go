@@ -11,7 +11,7 @@ const (
 	FateUnknown  Fate = iota // no answer, or none that tells anything
 	FateAlive                // it answers itself
 	FateRefused              // it hung up on us, and nobody listens at its address any more
-	FateReplaced             // a later run of the same node answers at its address
+	FateReplaced             // a later run of the same node answers at its address, or holds its data directory
 	FateLeft                 // it said goodbye
 )
 

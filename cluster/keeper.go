@@ -451,6 +451,7 @@ func (k *Keeper) Tick(now time.Time) {
 	if now.Sub(k.announced) >= announceEvery {
 		k.announced = now
 		k.sendAll(k.Announce())
+		k.noteFormer(now)
 		k.testify(now)
 	}
 }

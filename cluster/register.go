@@ -38,6 +38,10 @@ type Status struct {
 	// Founding is what this node's log belongs to; zero while it has none.
 	Founding proto.Founding
 
+	// Former are earlier runs of this node, at most 16, that have ended for certain: they had its data
+	// directory, which is locked while a process lives that uses it.
+	Former []proto.NodeName
+
 	// Term is the raft term in which this node leads, once it knows everything that was
 	// committed before (rule R10). 0: it does not lead.
 	Term uint64

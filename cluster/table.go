@@ -147,6 +147,16 @@ func (t *Table) Alone(except proto.NodeName) (n int) {
 	return n
 }
 
+// Ownerless reports whether a partition has no owner, or one of which lives is false.
+func (t *Table) Ownerless(lives func(proto.NodeName) bool) bool {
+	for name, has := range t.named {
+		if has.owned > 0 && (name == "" || !lives(name)) {
+			return true
+		}
+	}
+	return false
+}
+
 // Has returns how many partitions the node owns, and how many it follows.
 func (t *Table) Has(name proto.NodeName) (owned, following int) {
 	has := t.named[name]

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,17 +26,23 @@ import (
 
 // A data directory holds:
 //
-//	node.json     whose directory it is, under which name it votes, and for which founding
-//	register.db   log, term and vote; locked while a process uses the directory
+//	lock          locked as long as the process lives that uses the directory
+//	node.json     whose directory it is, under which name it votes, for which founding, and which runs had it
+//	register.db   log, term and vote
 //	snapshots/    what the log up to an index led to
 //
 // A founding is written to node.json when register.db is ready for it and before raft starts: while
 // node.json names none, nobody has voted, and whatever else is there is dropped.
 const (
+	lockFile      = "lock"
 	nodeFile      = "node.json"
 	logFile       = "register.db"
 	snapshotsName = "snapshots"
 	lockPatience  = 500 * time.Millisecond
+
+	// maxFormer bounds how many earlier runs are remembered. The Table names such as had partitions; one
+	// that is started and killed again this often has none left.
+	maxFormer = 16
 )
 
 // home is where a voter keeps its memory: a data directory, or this process.
@@ -45,6 +52,8 @@ type home struct {
 	cluster string
 	self    proto.NodeName
 	log     *zap.Logger
+	former  []proto.NodeName // earlier runs that used dir, the latest last; they have ended, or it would be locked
+	lock    *os.File         // closed by the end of the process alone, or by the Register's
 
 	// Owned by whoever may change the register: see Register.changing.
 	voter    proto.NodeName
@@ -65,14 +74,17 @@ func openHome(dir, cluster string, self proto.NodeName, log *zap.Logger) (h *hom
 	}
 	content, err = h.take()
 	if err != nil {
-		h.close()
+		h.leave()
 		return nil, facts{}, fmt.Errorf("open data directory %s: %w", dir, err)
 	}
 	return h, content, nil
 }
 
-// take opens the store first, which locks the directory, and reads node.json then.
+// take locks the directory first, and notes that this run has it last.
 func (h *home) take() (facts, error) {
+	if err := h.hold(); err != nil {
+		return facts{}, err
+	}
 	content, err := h.openStore()
 	if err != nil {
 		return facts{}, err
@@ -92,7 +104,34 @@ func (h *home) take() (facts, error) {
 	if mark, err := h.store.stable.Get(keyMark); err != nil || !bytes.Equal(mark, h.mark()) {
 		return facts{}, fmt.Errorf("%s is missing, or is not the one that %s is about", logFile, nodeFile)
 	}
-	return content, nil
+	return content, h.writeNode()
+}
+
+// hold locks the directory for the life of this process. The database has a lock of its own, but lets go
+// of it when the disk fails, while the node lives on: that would be no proof that a run has ended.
+func (h *home) hold() (err error) {
+	if h.lock, err = os.OpenFile(h.path(lockFile), os.O_RDWR|os.O_CREATE, 0o600); err != nil {
+		return err
+	}
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 20) {
+		err := lock(h.lock)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errLocked):
+			return fmt.Errorf("lock it: %w", err)
+		case time.Now().After(end):
+			return errors.New("it is in use by another process")
+		}
+	}
+}
+
+// leave gives the directory up.
+func (h *home) leave() {
+	h.close()
+	if h.lock != nil {
+		h.lock.Close() // nothing was written
+	}
 }
 
 // keyMark is where a log says whose it is, so that an empty one is not taken for one that was lost.
@@ -272,6 +311,9 @@ type identity struct {
 	Voter      proto.NodeName `json:"voter"`              // the run that began this log
 	Instance   string         `json:"instance,omitempty"` // 32 hexadecimal digits
 	Generation uint32         `json:"generation,omitempty"`
+
+	// Runs are those that used the directory, the one that does last. A file of an earlier release has none.
+	Runs []proto.NodeName `json:"runs,omitempty"`
 }
 
 func (h *home) readNode() error {
@@ -298,7 +340,13 @@ func (h *home) readNode() error {
 	case n.ID != h.self.ID():
 		return fmt.Errorf("it belongs to node %q, but this node is %q", n.ID, h.self.ID())
 	}
+	for _, run := range n.Runs {
+		if _, err := proto.ParseNodeName(string(run)); err != nil || run.ID() != n.ID {
+			return fmt.Errorf("%s is damaged: run %q", nodeFile, run)
+		}
+	}
 	h.voter, h.founding = n.Voter, founding
+	h.former = n.Runs[max(len(n.Runs)-maxFormer, 0):]
 	return nil
 }
 
@@ -307,7 +355,8 @@ func (h *home) writeNode() error {
 	if h.dir == "" {
 		return nil
 	}
-	b, err := json.Marshal(identity{Cluster: h.cluster, ID: h.self.ID(), Voter: h.voter, Instance: h.founding.Instance.String(), Generation: h.founding.Generation})
+	b, err := json.Marshal(identity{Cluster: h.cluster, ID: h.self.ID(), Voter: h.voter, Instance: h.founding.Instance.String(), Generation: h.founding.Generation,
+		Runs: append(slices.Clone(h.former), h.self)})
 	if err != nil {
 		return err
 	}

@@ -1,11 +1,13 @@
 package register
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -104,7 +106,7 @@ func TestSnapshotIsKnownAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.Status()
-	r.home.close()
+	r.home.leave()
 	if s.Table == nil || s.Table.Row(1).Owner == "" || s.Founding != founding(0) || s.Voter != n.name {
 		t.Errorf("before it runs: %+v", s)
 	}
@@ -153,14 +155,34 @@ func TestUnfinishedFounding(t *testing.T) {
 	if err := h.store.bootstrap(h.voter); err != nil {
 		t.Fatal(err)
 	}
-	h.close()
+	h.leave()
 	h, _, err = openHome(dir, "test", proto.MakeNodeName("s1", 2), zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer h.close()
+	defer h.leave()
 	if empty, err := h.store.empty(); !empty || err != nil || h.voter != "s1/0000000000002" {
 		t.Errorf("empty %v, %v; it votes as %s", empty, err, h.voter)
+	}
+}
+
+// TestFormerRuns: a run knows which had its directory before it, the last sixteen. The directory stays its
+// own while the disk fails and the database is closed, for the process lives on.
+func TestFormerRuns(t *testing.T) {
+	dir := t.TempDir()
+	var had []proto.NodeName
+	for run := range proto.Incarnation(maxFormer + 3) {
+		h, _, err := openHome(dir, "test", proto.MakeNodeName("s1", run+1), zap.NewNop())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := had[max(len(had)-maxFormer, 0):]; !slices.Equal(h.former, want) {
+			t.Fatalf("run %d was preceded by %v, want %v", run+1, h.former, want)
+		}
+		had = append(had, h.self)
+		h.close()
+		wantError(t, dir, "test", "s1", "in use by another process")
+		h.leave()
 	}
 }
 
@@ -188,7 +210,12 @@ func TestDamagedDirectory(t *testing.T) {
 	}{
 		"node.json cut":   {func(t *testing.T, dir string) { cut(t, filepath.Join(dir, nodeFile), 0.5) }, "node.json is damaged"},
 		"node.json empty": {func(t *testing.T, dir string) { cut(t, filepath.Join(dir, nodeFile), 0) }, "node.json is damaged"},
-		"node.json gone":  {func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, nodeFile)) }, "node.json is missing"},
+		"node.json with another's run": {func(t *testing.T, dir string) {
+			rewrite(t, filepath.Join(dir, nodeFile), func(b []byte) []byte {
+				return bytes.Replace(b, []byte(`"runs":["s1/`), []byte(`"runs":["s2/`), 1)
+			})
+		}, "node.json is damaged"},
+		"node.json gone": {func(t *testing.T, dir string) { os.Remove(filepath.Join(dir, nodeFile)) }, "node.json is missing"},
 		"node.json with another instance": {func(t *testing.T, dir string) {
 			rewrite(t, filepath.Join(dir, nodeFile), func(b []byte) []byte {
 				return []byte(strings.Replace(string(b), `"instance":"07`, `"instance":"`, 1))
@@ -241,7 +268,7 @@ func wantError(t *testing.T, dir, name string, id proto.NodeID, want string) {
 	t.Helper()
 	r, err := New(Config{Self: proto.MakeNodeName(id, 9), Dir: dir, Cluster: name, Partitions: rows})
 	if err == nil {
-		r.home.close()
+		r.home.leave()
 		t.Errorf("opened; want an error with %q", want)
 	} else if !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 		t.Errorf("error %q, want one with %q and %s", err, want, dir)

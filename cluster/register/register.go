@@ -93,7 +93,7 @@ func New(cfg Config) (*Register, error) {
 		return nil, err
 	}
 	if t := content.table; t != nil && t.Partitions() != cfg.Partitions {
-		home.close()
+		home.leave()
 		return nil, fmt.Errorf("open data directory %s: its table has %d partitions, but this node is set to %d", cfg.Dir, t.Partitions(), cfg.Partitions)
 	}
 	r := &Register{
@@ -151,7 +151,7 @@ func (r *Register) end() {
 		r.accepts <- struct{}{}
 	}
 	r.update(func(p *present) { p.ctx = nil })
-	r.home.close()
+	r.home.leave()
 }
 
 // Changed implements cluster.Register.
@@ -180,7 +180,7 @@ func (r *Register) update(f func(*present)) {
 // Status implements cluster.Register.
 func (r *Register) Status() cluster.Status {
 	at := r.now()
-	s := cluster.Status{Voter: at.voter, Founding: at.founding}
+	s := cluster.Status{Voter: at.voter, Founding: at.founding, Former: r.home.former}
 	if at.life != nil {
 		s.Term, s.Leader, s.Servers = at.life.leads(), at.life.leaderNow(), at.life.servers()
 	}

@@ -56,13 +56,18 @@ func newCluster(t *testing.T, shards int, ids ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, name: "e2e-" + strings.ToLower(rand.Text()[:8]), key: newKey(), token: secret(rand.Text()),
 		ports: map[string]int{}, expect: shards, nodes: map[string]*node{}, moves: 1024}
+	c.house(ids...)
+	return c
+}
+
+// house gives nodes new ports, and all nodes that start from now on these for seeds.
+func (c *cluster) house(ids ...string) {
 	var seeds []string
 	for _, id := range ids {
-		c.ports[id] = freePorts(t, 2, 0, 1)
+		c.ports[id] = freePorts(c.t, 2, 0, 1)
 		seeds = append(seeds, fmt.Sprintf("127.0.0.1:%d", c.ports[id]))
 	}
 	c.seeds = strings.Join(seeds, ",")
-	return c
 }
 
 func newKey() string {

@@ -47,9 +47,9 @@ func (s *source) safety() []string {
 	}
 	if since := s.lacking.Load(); since != nil {
 		if took := time.Since(*since); took < copiesPatience {
-			reasons = append(reasons, admin.ReasonCopies)
+			reasons = append(reasons, s.missing())
 		} else if s.patient.Swap(false) {
-			s.log.Warn("copies are still missing; this node counts as ready all the same", zap.Duration("for", took))
+			s.log.Warn("copies are still missing; this node counts as ready all the same", zap.String("reason", s.missing()), zap.Duration("for", took))
 		}
 	}
 	return reasons
@@ -59,9 +59,17 @@ func (s *source) safety() []string {
 // make them must still be possible to restart.
 const copiesPatience = 5 * time.Minute
 
-// watchCopies notes since when partitions that this shard could follow lack a copy.
+// missing is which copies are missing: all of some partitions, or one.
+func (s *source) missing() string {
+	if v, t := s.cluster.View(), s.cluster.Table(); t != nil && ownerless(v, t) {
+		return admin.ReasonOwnerless
+	}
+	return admin.ReasonCopies
+}
+
+// watchCopies notes since when partitions lack an owner, or such as this shard could follow a copy.
 func (n *Node) watchCopies(v *cluster.View, t *cluster.Table) {
-	switch lacking := t != nil && copiesLacking(n.name, v, t); {
+	switch lacking := t != nil && (ownerless(v, t) || copiesLacking(n.name, v, t)); {
 	case !lacking:
 		n.lacking.Store(nil)
 	case n.lacking.Load() == nil:
@@ -69,6 +77,14 @@ func (n *Node) watchCopies(v *cluster.View, t *cluster.Table) {
 		n.patient.Store(true)
 		n.lacking.Store(&now)
 	}
+}
+
+// ownerless reports whether partitions have no owner that lives: nobody can publish to their rooms.
+func ownerless(v *cluster.View, t *cluster.Table) bool {
+	return t.Ownerless(func(name proto.NodeName) bool {
+		n, seen := v.Node(name)
+		return seen && n.Lives()
+	})
 }
 
 // copiesLacking reports whether partitions of others have fewer followers than they should, and there

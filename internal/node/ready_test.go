@@ -72,6 +72,18 @@ func TestReady(t *testing.T) {
 				w.readyBut(id)
 			}
 		}},
+		{admin.ReasonOwnerless, func(t *testing.T, w *world) {
+			w.cluster(3, 2)
+			w.agree(10 * time.Second)
+			gone, rest := []string{"s2", "s3"}, []string{"s1", "r1", "r2"}
+			w.split(gone, rest) // both copies of some rooms, and neither is proved dead
+			time.Sleep(30 * time.Second)
+			w.readyBut("s1", admin.ReasonOwnerless)
+			w.readyBut("r1") // it serves the other rooms
+			w.unsplit(gone, rest)
+			w.agree(10 * time.Second)
+			w.readyBut("s1")
+		}},
 		{admin.ReasonNoMajority, func(t *testing.T, w *world) {
 			w.cluster(2, 1)
 			w.agree(10 * time.Second)
