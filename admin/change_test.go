@@ -233,7 +233,7 @@ func TestChangeTakesBoundedTime(t *testing.T) {
 }
 
 func TestReasonsHaveSentences(t *testing.T) {
-	reasons := []string{ReasonNoTable, ReasonWaitingForShards, ReasonNoMajority, ReasonVoters, ReasonCopies, ReasonOtherInstance, ReasonNoLinks, ReasonDraining}
+	reasons := []string{ReasonNoTable, ReasonWaitingForShards, ReasonNoMajority, ReasonVoters, ReasonCopies, ReasonOwnerless, ReasonOtherInstance, ReasonNoLinks, ReasonDraining}
 	if said := sentences(append(reasons, "unheard_of")); len(said) != len(reasons) || len(sentence) != len(reasons) {
 		t.Errorf("%d reasons, %d sentences said of %d", len(reasons), len(said), len(sentence))
 	}
