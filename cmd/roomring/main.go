@@ -1,7 +1,8 @@
 // Command roomring is the operator's and developer's tool: a whole cluster in one process (dev), a look
 // at a running one (ring, rooms, room, events), what a change would move (plan) and the change (drain),
-// what is wrong and how to mend it (doctor), two decisions that no program can take (forget, recover), a
-// load on any WebSocket room server (bench), a test of the promises (verify), and keys (key).
+// what is wrong and how to mend it (doctor), whether one node is well (health), two decisions that no
+// program can take (forget, recover), a load on any WebSocket room server (bench), a test of the promises
+// (verify), and keys (key).
 //
 // Read main.go, ask.go and stream.go (how a node is asked), screen.go (how a person is told), then the
 // file of a command.
@@ -33,11 +34,12 @@ type commands struct {
 	Drain   drainCommand   `cmd:"" help:"Have a node hand over what it has and leave, and watch it do so."`
 	Events  eventsCommand  `cmd:"" help:"Tell joins, deaths, fail-overs, hand-offs and resets as they happen."`
 	Doctor  doctorCommand  `cmd:"" help:"Check this machine and the cluster, and say how to mend what is wrong."`
+	Health  healthCommand  `cmd:"" help:"Ask whether a node runs, or is ready: a health check, and something to wait with."`
 	Forget  forgetCommand  `cmd:"" help:"Say that a node is dead for good, so that its rooms wait for it no longer."`
 	Recover recoverCommand `cmd:"" help:"Found a cluster anew that has lost the majority of its voters for good."`
 	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
 	Verify  verifyCommand  `cmd:"" help:"Drive a cluster with numbered messages and say whether its promises held."`
-	Key     keyCommand     `cmd:"" help:"Print a new cluster key."`
+	Key     keyCommand     `cmd:"" help:"Make a new cluster key, or token."`
 
 	Version kong.VersionFlag `name:"version" group:"Process" help:"Print the version, then exit."`
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"flag"
 	"fmt"
@@ -23,7 +22,6 @@ import (
 
 	"github.com/roomring/roomring/cmd/internal/process"
 	"github.com/roomring/roomring/internal/loadgen"
-	"github.com/roomring/roomring/internal/settings"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -67,6 +65,8 @@ func TestHelp(t *testing.T) {
 		"help-drain.txt":   {"drain", "--help"},
 		"help-events.txt":  {"events", "--help"},
 		"help-doctor.txt":  {"doctor", "--help"},
+		"help-health.txt":  {"health", "--help"},
+		"help-key.txt":     {"key", "--help"},
 	} {
 		out, errs, code := command(t.Context(), args...)
 		if code != process.Good || errs != "" {
@@ -86,7 +86,8 @@ func TestMisuse(t *testing.T) {
 		"forget", "forget S2 --yes", "forget s2/x --yes", "forget s2 --yes --node=x", "recover s2 --yes", "recover --force",
 		"ring --wide --figures", "rooms --sort=size", "rooms --limit=0", "rooms --limit=1001", "rooms --sort=members --all", "rooms --sort=messages --after=a",
 		"room lobby --payload", "plan", "plan --add=1 --remove=s1", "plan --add=65", "plan --add=-1", "plan --remove=S1", "drain", "drain S2 --yes", "drain s2",
-		"doctor client", "doctor --config=x", "doctor --node=x", "events --kind=party", "events --no-follow --reconnect"} {
+		"doctor client", "doctor --config=x", "doctor --node=x", "events --kind=party", "events --no-follow --reconnect",
+		"health --node=x", "health --wait=-1s", "health --wait=x", "key --out"} {
 		_, errs, code := command(t.Context(), strings.Fields(args)...)
 		if code != process.Misuse || !strings.HasPrefix(errs, "roomring: ") || !strings.Contains(errs, "--help") {
 			t.Errorf("%s: code %d, %q", args, code, errs)
@@ -94,18 +95,6 @@ func TestMisuse(t *testing.T) {
 	}
 	if _, _, code := command(t.Context(), "room", "a\nb"); code != process.Misuse {
 		t.Errorf("a bad room name: code %d", code)
-	}
-}
-
-func TestKey(t *testing.T) {
-	first, _, code := command(t.Context(), "key")
-	second, _, _ := command(t.Context(), "key")
-	b, err := base64.StdEncoding.DecodeString(strings.TrimSuffix(first, "\n"))
-	if code != process.Good || err != nil || len(b) != settings.KeySize || first == second {
-		t.Errorf("keys %q and %q", first, second)
-	}
-	if _, err := settings.LoadShard(settings.Program{}, []string{"--cluster-key", strings.TrimSpace(first), "--admin-token", strings.TrimSpace(second)}); err != nil {
-		t.Errorf("a node does not take it: %v", err)
 	}
 }
 
