@@ -2,7 +2,7 @@
 // at a running one (ring, rooms, room, events), what a change would move (plan) and the change (drain),
 // what is wrong and how to mend it (doctor), whether one node is well (health), two decisions that no
 // program can take (forget, recover), a load on any WebSocket room server (bench), a test of the promises
-// (verify), and keys (key).
+// (verify), keys (key) and certificates (cert).
 //
 // Read main.go, ask.go and stream.go (how a node is asked), screen.go (how a person is told), then the
 // file of a command.
@@ -40,6 +40,7 @@ type commands struct {
 	Bench   benchCommand   `cmd:"" help:"Load any WebSocket room server and check what comes back."`
 	Verify  verifyCommand  `cmd:"" help:"Drive a cluster with numbered messages and say whether its promises held."`
 	Key     keyCommand     `cmd:"" help:"Make a new cluster key, or token."`
+	Cert    certCommand    `cmd:"" help:"Make certificates for links between nodes, and for clients on a first day."`
 
 	Version kong.VersionFlag `name:"version" group:"Process" help:"Print the version, then exit."`
 }

@@ -67,6 +67,7 @@ func TestHelp(t *testing.T) {
 		"help-doctor.txt":  {"doctor", "--help"},
 		"help-health.txt":  {"health", "--help"},
 		"help-key.txt":     {"key", "--help"},
+		"help-cert.txt":    {"cert", "--help"},
 	} {
 		out, errs, code := command(t.Context(), args...)
 		if code != process.Good || errs != "" {
