@@ -100,7 +100,7 @@ func run(w *world, args []string) error {
 	helped := false
 	parser, err := kong.New(&commands{},
 		kong.Name(name), kong.Description("A room-sharded WebSocket gateway: tools."),
-		kong.Vars{"version": name + " " + process.Version()},
+		kong.Vars{"version": name + " " + process.Build()},
 		kong.Writers(w.stdout, w.stderr), kong.Exit(func(int) { helped = true }),
 		kong.Help(settings.HelpPrinter(examples)))
 	if err != nil {

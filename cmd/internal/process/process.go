@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/roomring/roomring/internal/settings"
@@ -38,16 +37,7 @@ func Report(w io.Writer, program string, err error) int {
 
 // Program describes this process to the settings loader.
 func Program(name string) settings.Program {
-	return settings.Program{Name: name, Version: Version(), Getenv: os.Getenv, Stdout: os.Stdout}
-}
-
-// Version returns the version the binary was built from, or "unknown".
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
+	return settings.Program{Name: name, Version: Build(), Getenv: os.Getenv, Stdout: os.Stdout}
 }
 
 // Signals turns SIGINT and SIGTERM into a drain and an end: drain is closed at the first one, ctx ends
