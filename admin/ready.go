@@ -26,6 +26,9 @@ var sentence = map[string]string{
 	ReasonDraining:         "this node is about to leave",
 }
 
+// Sentence says what a reason of /readyz means, or is empty when that is not known.
+func Sentence(reason string) string { return sentence[reason] }
+
 // sentences has what is known to be said of reasons.
 func sentences(reasons []string) map[string]string {
 	said := make(map[string]string, len(reasons))

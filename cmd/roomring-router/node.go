@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
@@ -19,6 +20,7 @@ func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, l
 	if err != nil {
 		return err
 	}
+	supervisor := process.NewSupervisor(os.Getenv, log)
 	g, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	g.Go(func() error {
@@ -26,7 +28,11 @@ func runRouter(ctx context.Context, drain <-chan struct{}, s *settings.Router, l
 		return n.Run(ctx, drain)
 	})
 	g.Go(func() error {
-		certificates.Follow(ctx, reload, log)
+		certificates.Follow(ctx, reload, supervisor.Reload, log)
+		return nil
+	})
+	g.Go(func() error {
+		supervisor.Watch(ctx, n, drain)
 		return nil
 	})
 	g.Go(func() error {

@@ -19,15 +19,16 @@ type Certificates struct {
 }
 
 // Follow reads the certificates again whenever heard has a value, until ctx ends. Without any it does
-// nothing then: what tells all nodes to read their certificates must not kill one.
-func (c *Certificates) Follow(ctx context.Context, heard <-chan os.Signal, log *zap.Logger) {
+// nothing then: what tells all nodes to read their certificates must not kill one. The reading is done
+// inside around, which may tell somebody when it begins and ends.
+func (c *Certificates) Follow(ctx context.Context, heard <-chan os.Signal, around func(read func()), log *zap.Logger) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-heard:
 		}
-		c.Reload(log)
+		around(func() { c.Reload(log) })
 	}
 }
 

@@ -120,7 +120,7 @@ func TestSignalReloadsAllCertificates(t *testing.T) {
 	certificates := &Certificates{Clients: clients, Links: links}
 	go func() {
 		defer close(ended)
-		certificates.Follow(ctx, heard, zap.New(core))
+		certificates.Follow(ctx, heard, func(read func()) { read() }, zap.New(core))
 	}()
 	if err := os.WriteFile(certFile, []byte("broken"), 0o600); err != nil {
 		t.Fatal(err)
