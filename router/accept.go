@@ -19,7 +19,12 @@ func (l *lane) accept(s poll.Socket) {
 		s.CloseWith(websocket.AppendError(nil, websocket.ErrFull))
 		return
 	}
-	c := &conn{lane: l, opening: &opening{peer: s.RemoteAddr().Addr()}}
+	c := &conn{lane: l, state: stateRequest, opening: &opening{peer: s.RemoteAddr().Addr()}}
+	if r.cfg.ProxyProtocol && websocket.Trusted(c.opening.peer, r.cfg.TrustedProxies) {
+		if c.opening.below = headerBelow(s); c.opening.below == nil {
+			c.state = stateProxy
+		}
+	}
 	c.opening.full = int(r.conns.Add(1)) > r.cfg.MaxConns
 	if err := l.loop.Open(&c.sock, s, c); err != nil {
 		r.conns.Add(-1)

@@ -78,6 +78,11 @@ type Config struct {
 	// are believed.
 	TrustedProxies []netip.Prefix
 
+	// ProxyProtocol has the conns of TrustedProxies begin with a PROXY header,
+	// version 1 or 2, in front of TLS if there is any; one without is refused.
+	// Such a header from others is refused in any case.
+	ProxyProtocol bool
+
 	// TLS serves https and wss. If nil, plain.
 	TLS *tls.Config
 

@@ -40,7 +40,8 @@ type state uint8
 
 // A conn goes through these in order; it may leave out the middle ones.
 const (
-	stateRequest state = iota // its request is not whole
+	stateProxy   state = iota // the PROXY header in front of it is not whole
+	stateRequest              // its request is not whole
 	stateJoining              // the request is fine, the room's owner is asked
 	stateBody                 // it publishes over HTTP, and its message is not whole
 	stateWaiting              // the same, and waits for the acknowledgement
@@ -52,9 +53,11 @@ const (
 // opening is what a conn needs until its WebSocket is open.
 type opening struct {
 	peer     netip.Addr // who connected
-	full     bool       // there were too many when it came
-	key      string     // of the request
-	protocol string     // chosen subprotocol
+	header   websocket.ProxyHeader
+	below    *proxied // has header, once there is a request; nil without TLS, or without a proxy
+	full     bool     // there were too many when it came
+	key      string   // of the request
+	protocol string   // chosen subprotocol
 	room     string
 	options  hub.JoinOptions
 	posting  *posting // nil: it is to be a WebSocket
@@ -71,6 +74,8 @@ func connOf(m *hub.Member) *conn {
 // Data is called with what arrived.
 func (c *conn) Data(b []byte) int {
 	switch c.state {
+	case stateProxy:
+		return c.proxyHeader(b)
 	case stateRequest:
 		return c.request(b)
 	case stateOpen:
@@ -249,7 +254,12 @@ func (c *conn) EOF() {
 }
 
 // Broken is called when the connection is gone.
-func (c *conn) Broken(error) { c.end() }
+func (c *conn) Broken(err error) {
+	if c.state == stateRequest {
+		c.brokenBelow(err)
+	}
+	c.end()
+}
 
 // close ends a WebSocket from here.
 func (c *conn) close(code uint16, reason string) {
@@ -332,7 +342,7 @@ func (r *Router) forget(c *conn) {
 // due looks at a conn whose time has come.
 func (l *lane) due(c *conn) {
 	switch c.state {
-	case stateRequest:
+	case stateProxy, stateRequest:
 		l.counters.Late++
 		c.end() // without an answer: it has not asked anything yet
 	case stateBody:

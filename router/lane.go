@@ -71,7 +71,7 @@ type Counters struct {
 	Pushbacks uint64 `help:"Times that a conn's socket was left unread."`
 	Panics    uint64 `help:"Panics contained while a conn changed its lane."`
 
-	Refused [len(reasons)]uint64    `label:"reason" labels:"bad_request,bad_room,bad_since,bad_subprotocol,draining,forbidden,forbidden_origin,full,header_too_large,key_reused,method_not_allowed,not_found,rate_limited,timeout,too_big,unacknowledged,unauthorized,unavailable,unrecovered,upgrade_required,uri_too_long,other" help:"Requests answered with an error, by its code; sockets closed unheard above every limit are full."`
+	Refused [len(reasons)]uint64    `label:"reason" labels:"bad_proxy,bad_request,bad_room,bad_since,bad_subprotocol,draining,forbidden,forbidden_origin,full,header_too_large,key_reused,method_not_allowed,not_found,rate_limited,timeout,too_big,unacknowledged,unauthorized,unavailable,unrecovered,upgrade_required,uri_too_long,other" help:"Requests answered with an error, by its code; sockets closed unheard above every limit are full."`
 	Closed  [len(closeCodes)]uint64 `label:"code" labels:"1002,1007,1008,1009,1012,1013,4008,other" help:"WebSockets closed by this router, by the close code."`
 }
 

@@ -5,7 +5,7 @@ import "slices"
 // reasons are why requests are refused: the codes of their answers. Counters.Refused
 // names them in the same order.
 var reasons = [...]string{
-	"bad_request", "bad_room", "bad_since", "bad_subprotocol", "draining", "forbidden", "forbidden_origin", "full",
+	"bad_proxy", "bad_request", "bad_room", "bad_since", "bad_subprotocol", "draining", "forbidden", "forbidden_origin", "full",
 	"header_too_large", "key_reused", "method_not_allowed", "not_found", "rate_limited", "timeout", "too_big",
 	"unacknowledged", "unauthorized", "unavailable", "unrecovered", "upgrade_required", "uri_too_long", "other",
 }

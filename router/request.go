@@ -18,6 +18,9 @@ func (c *conn) request(b []byte) int {
 	req, n, err := websocket.ParseRequest(b, &c.lane.router.limits)
 	switch {
 	case err != nil:
+		if err == websocket.ErrProxyHeader {
+			c.lane.router.badProxy(c.opening.peer, err)
+		}
 		c.refuse(err)
 		return len(b)
 	case n == 0:
@@ -77,7 +80,10 @@ func (c *conn) checkSource(req *websocket.Request) (netip.Addr, *websocket.HTTPE
 	if cfg.TLS != nil {
 		scheme = "https"
 	}
-	ip, scheme := websocket.Forwarded(c.opening.peer, scheme, req.ForwardedFor, req.ForwardedProto, cfg.TrustedProxies)
+	if p := c.opening.below; p != nil {
+		c.opening.header = p.header
+	}
+	ip, scheme := websocket.Forwarded(c.opening.peer, scheme, c.opening.header, req.ForwardedFor, req.ForwardedProto, cfg.TrustedProxies)
 	if cfg.LocalHost && !isLocalHost(req.Host) {
 		return ip, errForeignHost
 	}
@@ -113,7 +119,7 @@ func (c *conn) settle(b []byte, n int) int {
 		return n
 	}
 	// A new conn moves: this one may still be in the wheel of this lane.
-	a := arrival{conn: &conn{opening: c.opening, from: c.from}, rest: bytes.Clone(b[n:])}
+	a := arrival{conn: &conn{state: stateRequest, opening: c.opening, from: c.from}, rest: bytes.Clone(b[n:])}
 	a.socket, _ = c.sock.Release()
 	c.state, c.opening, c.from = stateGone, nil, nil
 	l.remove(c)

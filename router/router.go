@@ -10,8 +10,8 @@
 // on the lane of the room's partition, so no lock is taken for a message.
 //
 // Read router.go, lane.go (a turn), accept.go and conn.go (a client's life),
-// request.go (the handshake and plain HTTP), reason.go (why one is refused, or
-// closed), publish.go (messages over HTTP) with
+// proxy.go (what a proxy says first), request.go (the handshake and plain HTTP),
+// reason.go (why one is refused, or closed), publish.go (messages over HTTP) with
 // idempotency.go, wheel.go (pings and deadlines) and drain.go.
 package router
 
@@ -30,6 +30,7 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/roomring/roomring/internal/poll"
 	"github.com/roomring/roomring/link"
@@ -61,8 +62,9 @@ type Router struct {
 	ids      atomic.Uint64
 	draining atomic.Bool
 
-	addresses addresses
-	log       *zap.Logger
+	addresses  addresses
+	badProxies rate.Sometimes
+	log        *zap.Logger
 }
 
 // New checks the configuration and starts nothing.
@@ -80,6 +82,7 @@ func New(cfg Config) (*Router, error) {
 		}
 	}
 	r := &Router{cfg: cfg, log: cfg.Logger, limits: websocket.Limits{Message: cfg.MaxMessage}}
+	r.badProxies.Interval = badProxyEvery
 	r.addresses.limit, r.addresses.rate = cfg.MaxConnsPerIP, cfg.AcceptsPerIP
 	// Conn ids start at a random place, so that a stale one of an earlier run
 	// of this node means nobody. Those of posts have their top bit set, the next
@@ -148,6 +151,9 @@ func reserve() int { return min(512, descriptors()/4) }
 func (r *Router) Run(ctx context.Context, ln net.Listener) error {
 	defer ln.Close()
 	if r.cfg.TLS != nil {
+		if r.cfg.ProxyProtocol {
+			ln = proxyListener{ln, r.cfg.TrustedProxies}
+		}
 		ln = tls.NewListener(ln, r.cfg.TLS)
 	}
 	r.listener.Store(&ln)

@@ -42,6 +42,7 @@ func (s settings) ofRouter(rc *router.Config) settings {
 	s["drain-time"] = span(rc.DrainTime)
 	s["allow-origin"] = strings.Join(slices.Sorted(slices.Values(rc.AllowOrigin)), ",")
 	s["trusted-proxies"] = prefixes(rc)
+	s["proxy-protocol"] = flag(rc.ProxyProtocol)
 	s["api-key"], s["tls-cert"] = secrets(len(rc.APIKeys)), secret(rc.TLS != nil)
 	return s
 }
@@ -85,6 +86,13 @@ func size(n int) string {
 		return strconv.Itoa(n>>10) + "KiB"
 	}
 	return strconv.Itoa(n)
+}
+
+func flag(set bool) string {
+	if set {
+		return "true"
+	}
+	return ""
 }
 
 func secret(set bool) string {

@@ -47,6 +47,15 @@ func (s Socket) RemoteAddr() netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// NetConn returns the net.Conn that Take or Listen made the socket of, nil for a
+// raw descriptor. It may be asked what it is, and not be read or written.
+func (s Socket) NetConn() net.Conn {
+	if s.stream == nil {
+		return nil
+	}
+	return s.stream.conn
+}
+
 // Close closes the socket. Bytes that were written to it are still sent.
 func (s Socket) Close() {
 	switch {

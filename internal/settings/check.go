@@ -350,6 +350,9 @@ func (s *source) checkClients(r *Router) error {
 		}
 		r.proxies = append(r.proxies, prefix)
 	}
+	if r.ProxyProtocol && len(r.proxies) == 0 {
+		return s.failf("proxy-protocol", "needs --trusted-proxies too: a PROXY header is believed from those alone, since whoever may write one can be anybody")
+	}
 	return nil
 }
 

@@ -25,7 +25,8 @@ type Router struct {
 
 	Auth           string   `name:"auth" group:"Clients" placeholder:"none" help:"Who may connect: none = everybody. Must be said when --listen is not on loopback."`
 	AllowOrigin    []string `name:"allow-origin" group:"Clients" placeholder:"ORIGIN,..." help:"Web pages that may connect besides our own, such as https://app.example.com; * = all."`
-	TrustedProxies []string `name:"trusted-proxies" group:"Clients" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto are believed."`
+	TrustedProxies []string `name:"trusted-proxies" group:"Clients" placeholder:"CIDR,..." help:"Proxies whose X-Forwarded-For and X-Forwarded-Proto, and with --proxy-protocol PROXY headers, are believed."`
+	ProxyProtocol  bool     `name:"proxy-protocol" group:"Clients" help:"Connections of --trusted-proxies begin with a PROXY header (version 1 or 2), which says who the client is."`
 	TLSCert        string   `name:"tls-cert" group:"Clients" placeholder:"FILE" help:"Certificate (PEM) for --listen; read again on SIGHUP."`
 	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert; read again with it."`
 	APIKey         Secret   `name:"api-key" group:"Clients" placeholder:"KEY,..." help:"Bearer tokens that may publish with POST /v1/rooms/{room}/messages, 16 characters or more (default: nobody may)."`

@@ -19,5 +19,6 @@
 // plain HTTP), answer.go (what we say back), then
 // frame.go (what we send), reader.go (what we hear), unfinished.go (a message
 // that arrives in pieces) and mask.go. limits.go has the bounds, token.go the
-// words that a head is made of; origin.go and forwarded.go stand alone.
+// words that a head is made of; origin.go, forwarded.go and proxy.go (what a proxy
+// says in front of all that) stand alone.
 package websocket

@@ -6,21 +6,32 @@ import (
 )
 
 // Forwarded says who the client is and by which scheme ("http" or "https") it
-// came, when there may be proxies before us. peer is who connected to us and
-// scheme what our listener speaks; forwardedFor and forwardedProto are the
-// request's.
+// came, when there may be proxies before us. peer is who connected to us, scheme
+// what our listener speaks, header what stood in front of the connection, zero
+// for nothing; forwardedFor and forwardedProto are the request's.
 //
-// Each proxy adds the address of its own peer at the end of X-Forwarded-For, so
-// the list is read from the right for as long as its writer is trusted; the
-// first address that is not trusted is the client's. What is left of it anybody
-// may have made up. An entry that is no address ends the walk: the proxy that
-// wrote it is then the client.
-func Forwarded(peer netip.Addr, scheme, forwardedFor, forwardedProto string, trusted []netip.Prefix) (netip.Addr, string) {
-	client := peer.Unmap().WithZone("")
-	if !contains(trusted, client) {
+// A peer that is not trusted is the client, whatever it says. Else the walk begins
+// with whom the PROXY header names. Each proxy adds the address of its own peer at
+// the end of X-Forwarded-For, so the list is read from the right for as long as
+// its writer is trusted; the first address that is not trusted is the client's.
+// What is left of it anybody may have made up. An entry that is no address ends
+// the walk: the proxy that wrote it is then the client.
+//
+// X-Forwarded-Proto is believed behind every trusted peer, even one that passes on
+// bytes and not requests, so that the client itself wrote it: no page can write
+// such a header, and from pages alone the scheme protects.
+func Forwarded(peer netip.Addr, scheme string, header ProxyHeader, forwardedFor, forwardedProto string, trusted []netip.Prefix) (netip.Addr, string) {
+	client := plain(peer)
+	if !Trusted(client, trusted) {
 		return client, scheme
 	}
-	for contains(trusted, client) && forwardedFor != "" {
+	if header.Client.IsValid() {
+		client = header.Client
+	}
+	if header.TLS {
+		scheme = "https"
+	}
+	for Trusted(client, trusted) && forwardedFor != "" {
 		var entry string
 		forwardedFor, entry = cutLast(forwardedFor)
 		addr, ok := parseAddress(entry)
@@ -46,8 +57,10 @@ func forwardedScheme(scheme, list string) string {
 	return scheme
 }
 
-func contains(prefixes []netip.Prefix, a netip.Addr) bool {
-	for _, p := range prefixes {
+// Trusted says whether a peer is in one of the networks.
+func Trusted(peer netip.Addr, networks []netip.Prefix) bool {
+	a := plain(peer)
+	for _, p := range networks {
 		if p.Contains(a) {
 			return true
 		}
@@ -73,5 +86,8 @@ func parseAddress(s string) (netip.Addr, bool) {
 		}
 		addr = withPort.Addr()
 	}
-	return addr.Unmap().WithZone(""), true
+	return plain(addr), true
 }
+
+// plain is an address in the form in which all are compared.
+func plain(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }

@@ -1,6 +1,7 @@
 package websocket_test
 
 import (
+	"cmp"
 	"mime"
 	"net"
 	"net/netip"
@@ -123,17 +124,25 @@ func FuzzPublishHead(f *testing.F) {
 func FuzzForwarded(f *testing.F) {
 	f.Add("10.0.0.1", "1.2.3.4, 10.0.0.2", "https", "6.6.6.6")
 	f.Add("1.2.3.4", "10.0.0.2", "https", "")
+	f.Add("10.0.0.1>10.0.0.7", "1.2.3.4", "https", "")
+	f.Add("10.0.0.1>6.6.6.6", "1.2.3.4", "https", "10.0.0.2")
+	f.Add("1.2.3.4>6.6.6.6", "1.2.3.4", "https", "10.0.0.2")
 	f.Add("::ffff:10.0.0.1", "[2001:db8::1]:443,  ::ffff:10.9.9.9", "ws, WSS", ", ,")
 	f.Add("10.0.0.1", "unknown, fe80::1%eth0", "gopher", "x")
 	trusted := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}
 	trusts := func(a netip.Addr) bool { return trusted[0].Contains(a) || trusted[1].Contains(a) }
 	f.Fuzz(func(t *testing.T, from, list, scheme, forged string) {
+		from, named, _ := strings.Cut(from, ">") // the proxy, and whom its PROXY header names
 		peer, err := netip.ParseAddr(from)
 		if err != nil {
 			return
 		}
+		var header websocket.ProxyHeader
+		if a, err := netip.ParseAddr(named); err == nil {
+			header.Client = a.Unmap().WithZone("")
+		}
 		for _, own := range []string{"http", "https"} {
-			client, got := websocket.Forwarded(peer, own, list, scheme, trusted)
+			client, got := websocket.Forwarded(peer, own, header, list, scheme, trusted)
 			if client.Zone() != "" || client.Is4In6() || got != "http" && got != "https" {
 				t.Fatalf("%v by %s", client, got)
 			}
@@ -141,13 +150,13 @@ func FuzzForwarded(f *testing.F) {
 			if !trusts(near) && (client != near || got != own) {
 				t.Fatalf("a stranger, %v, passes for %v by %s", peer, client, got)
 			}
-			if client != near && !strings.Contains(list, client.String()) && !contains(list, client) {
+			if near = cmp.Or(header.Client, near); client != near && trusts(peer.Unmap().WithZone("")) && !strings.Contains(list, client.String()) && !contains(list, client) {
 				t.Fatalf("%v is not in %q", client, list)
 			}
 			if trusts(client) {
 				continue // all of the list was believed: more of it is too
 			}
-			if forger, s := websocket.Forwarded(peer, own, forged+","+list, scheme, trusted); forger != client || s != got {
+			if forger, s := websocket.Forwarded(peer, own, header, forged+","+list, scheme, trusted); forger != client || s != got {
 				t.Fatalf("%q before %q: %v, want %v", forged, list, forger, client)
 			}
 		}

@@ -101,7 +101,7 @@ func ParseRequest(b []byte, l *Limits) (Request, int, *HTTPError) {
 // that line has not come yet. It is quick enough to be called for every byte.
 func scanHead(b []byte, l *Limits) (int, *HTTPError) {
 	if len(b) > 0 && classes[b[0]]&token == 0 {
-		return 0, errRequestLine // not HTTP at all; do not wait for a line
+		return 0, checkNoLine(b) // not HTTP at all; do not wait for a line
 	}
 	limit := l.head()
 	seen := b[:min(len(b), limit)]
@@ -129,6 +129,18 @@ func scanHead(b []byte, l *Limits) (int, *HTTPError) {
 	}
 }
 
+// checkNoLine says what is wrong with bytes that begin no request, or nothing
+// while they may become the PROXY header that people should hear of.
+func checkNoLine(b []byte) *HTTPError {
+	switch {
+	case !begins(b, proxySign2):
+		return errRequestLine
+	case len(b) < len(proxySign2):
+		return nil
+	}
+	return ErrProxyHeader
+}
+
 // checkSize judges a head without an end after that many whole lines.
 func checkSize(size, lines, limit int) *HTTPError {
 	switch {
@@ -143,6 +155,9 @@ func checkSize(size, lines, limit int) *HTTPError {
 // checkRequestLine refuses what need not wait for the headers.
 func checkRequestLine(line []byte, l *Limits) *HTTPError {
 	target, ok := bytes.CutSuffix(line, []byte(httpVersion))
+	if !ok && bytes.HasPrefix(line, []byte(proxySign1)) {
+		return ErrProxyHeader
+	}
 	if !ok {
 		return errRequestLine
 	}

@@ -76,7 +76,7 @@ func RouterConfig(s *settings.Router) router.Config {
 	config := router.Config{
 		MaxMessage: int(s.MaxMessage), MaxConns: s.MaxConns, MaxConnsPerIP: s.MaxConnsPerIP, AcceptsPerIP: s.AcceptsPerIP,
 		MemoryLimit: int64(s.MemoryLimit), Window: int(s.Window), DrainTime: s.DrainTime,
-		AllowOrigin: s.AllowOrigin, TrustedProxies: s.Proxies(), APIKeys: s.APIKeys(),
+		AllowOrigin: s.AllowOrigin, TrustedProxies: s.Proxies(), ProxyProtocol: s.ProxyProtocol, APIKeys: s.APIKeys(),
 	}
 	if s.DrainTime == 0 {
 		config.DrainTime = -1 // zero would be the default
