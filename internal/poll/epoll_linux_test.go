@@ -277,3 +277,30 @@ func TestCloseWith(t *testing.T) {
 		t.Errorf("the peer reads %q, %v", got, err)
 	}
 }
+
+// Who resets at once, as health checks of balancers do, has an address all the
+// same: it may be what decides how its bytes are read.
+func TestRemoteAddrOfOneThatIsGone(t *testing.T) {
+	ln, dial := tcpListen(t)
+	far, err := dial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := far.LocalAddr().String()
+	if _, err := far.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	reset(far)
+	r := start(t, Config{}) // only now is it accepted
+	accepted := make(chan Socket, 1)
+	r.do(func() {
+		if err := r.loop.Listen(ln, func(s Socket) { accepted <- s }); err != nil {
+			t.Fatal(err)
+		}
+	})
+	s := await(t, accepted)
+	if got := s.RemoteAddr().String(); got != want {
+		t.Errorf("remote address %s, want %s", got, want)
+	}
+	s.Close()
+}

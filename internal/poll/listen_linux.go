@@ -78,11 +78,11 @@ func (l *Loop) acceptable(fd int32) {
 // enough for this wake-up.
 func (a *listening) acceptSome(ln int) error {
 	for len(a.raw.batch) < acceptsPerWake {
-		fd, _, err := unix.Accept4(ln, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		fd, from, err := unix.Accept4(ln, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch err {
 		case nil:
 			noDelay(fd)
-			a.raw.batch = append(a.raw.batch, Socket{fd: int32(fd)})
+			a.raw.batch = append(a.raw.batch, Socket{fd: int32(fd), peer: netAddr(from)})
 		case unix.EAGAIN:
 			return nil
 		case unix.EINTR, unix.ECONNABORTED: // gone before we came

@@ -11,6 +11,10 @@ import (
 type Socket struct {
 	fd     int32   // a nonblocking TCP socket of our own; 0 if it is none (0 is the standard input)
 	stream *stream // else a net.Conn
+
+	// peer is who connected, as accept said. Who is gone by the time that it is
+	// asked for would be nobody else. Zero: ask the descriptor.
+	peer netip.AddrPort
 }
 
 // Take makes a Socket of c, which belongs to it from then on: the caller must
@@ -41,6 +45,8 @@ func (s Socket) RemoteAddr() netip.AddrPort {
 	switch {
 	case s.stream != nil:
 		return addrPort(s.stream.conn.RemoteAddr())
+	case s.peer.IsValid():
+		return s.peer
 	case s.fd != 0:
 		return peerName(s.fd)
 	}

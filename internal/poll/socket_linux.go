@@ -54,6 +54,10 @@ func peerName(fd int32) netip.AddrPort {
 	if err != nil {
 		return netip.AddrPort{}
 	}
+	return netAddr(sa)
+}
+
+func netAddr(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
