@@ -28,7 +28,7 @@
 //	l  Promise 17 t5, 18 t9      l leads; the owner of 17 and 18 is lost, and f follows them
 //	f  Promised 17 t5, 18 t9     it takes nothing below these terms any more: now it can be the owner (rule R2)
 //
-// Where copies should be takes up to half a second to work out. The coordinator hands that out (Keeper.Job),
+// Where copies should be takes up to 0.2 s to work out. The coordinator hands that out (Keeper.Job),
 // and plans nothing while it waits. It moves partitions, a few at a time, while no shard comes or goes.
 //
 // # Proof and silence

@@ -51,7 +51,7 @@ func TestPlaceFollowers(t *testing.T) {
 				t.Fatalf("partition %d: %+v follows %+v", i, shards[follower], owner)
 			}
 			if len(shards) > maxRings {
-				continue
+				continue // TestCircleFollowers has those
 			}
 			key, lost := string(owner.ID), func(s Shard) bool { return s.ID == owner.ID }
 			if zoned(shards) {
@@ -109,6 +109,23 @@ func TestPlaceIsStable(t *testing.T) {
 	}
 }
 
+// TestPlaceGrows: the shard that is one more than rings of their own are asked for is one like any other. With
+// another placement above it, nearly every partition had its follower elsewhere.
+func TestPlaceGrows(t *testing.T) {
+	few, many := someShards(maxRings, 1), someShards(maxRings+1, 1)
+	before, after := Place(nil, DefaultSettings(), few, proto.Partitions), Place(nil, DefaultSettings(), many, proto.Partitions)
+	anew := 0
+	for i := range before.followers {
+		if before.followers[i] != after.followers[i] {
+			anew++
+		}
+	}
+	t.Logf("from %d to %d shards: %d of %d partitions have another follower", len(few), len(many), anew, proto.Partitions)
+	if anew > proto.Partitions/8 {
+		t.Errorf("from %d to %d shards: %d of %d partitions have another follower", len(few), len(many), anew, proto.Partitions)
+	}
+}
+
 func TestPlaceOnce(t *testing.T) {
 	s, shards := DefaultSettings(), someShards(4, 2)
 	p := Place(nil, s, shards, 61)
@@ -147,7 +164,7 @@ func TestPlaceOnce(t *testing.T) {
 }
 
 func BenchmarkPlace(b *testing.B) {
-	for _, n := range []int{3, 10, 30, 32, 33, 100} {
+	for _, n := range []int{3, 10, 30, 32, 33, 100, 300, 1000} {
 		shards := someShards(n, 1)
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {

@@ -7,7 +7,7 @@
 // every node. It does not know how a Table travels, who the coordinator is, or how a node is found
 // to be dead; package cluster does, and gives its Verdict.
 //
-// Read place.go, verdict.go, then this file and rows.go, then move.go with apart.go and survey.go, wish.go,
+// Read place.go with circle.go, verdict.go, then this file and rows.go, then move.go with apart.go and survey.go, wish.go,
 // voters.go, recover.go and whatif.go.
 package plan
 

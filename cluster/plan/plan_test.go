@@ -278,7 +278,7 @@ func TestSettingsCheck(t *testing.T) {
 }
 
 func BenchmarkOwners(b *testing.B) {
-	for _, n := range []int{3, 10, 30, 100} {
+	for _, n := range []int{3, 10, 32, 33, 100, 300, 1000} {
 		var ids []proto.NodeID
 		for i := range n {
 			ids = append(ids, proto.NodeID(fmt.Sprintf("s%03d", i)))

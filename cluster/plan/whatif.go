@@ -31,7 +31,7 @@ type Share struct {
 
 // WhatIf forecasts what becomes of rows when these shards are there, sorted by
 // id, one at least, and they stay. s must pass Check. Shards that do not reach
-// each other are not thought of. It takes as long as Place: up to half a second.
+// each other are not thought of. It takes as long as Place: up to 0.2 s.
 func WhatIf(rows Rows, s Settings, shards []Shard) Forecast {
 	then := Place(nil, s, shards, rows.Len())
 	f := Forecast{Shards: make(map[proto.NodeID]Share)}
