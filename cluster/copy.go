@@ -80,7 +80,7 @@ func (k *Keeper) push(old *Table) {
 	if len(k.linked) == 0 {
 		return
 	}
-	if old == nil || old.Instance != k.table.Instance {
+	if old == nil || old.Founding() != k.table.Founding() { // a recovery may know fewer addresses than the copies
 		k.sendAll(k.tableFrame())
 		return
 	}

@@ -206,7 +206,7 @@ func (t *Table) Fingerprint() string { return fmt.Sprintf("%016x", t.print) }
 // Delta is what changed between two Tables.
 type Delta struct {
 	From  Mark
-	Head  Head // of the Table that it leads to
+	Head  Head // of the Table that it leads to; but of its Addresses only those that are new
 	Print uint64
 	Rows  []DeltaRow // by partition, ascending
 }
@@ -249,6 +249,7 @@ var ErrHole = errors.New("delta does not fit the table")
 // Since returns what changed from old, a Table of the same instance and size.
 func (t *Table) Since(old *Table) Delta {
 	d := Delta{From: old.Mark(), Head: t.Head, Print: t.print}
+	d.Head.Addresses = fresh(old.Addresses, t.Addresses)
 	for p := range t.rows.Changed(old.rows) {
 		d.Rows = append(d.Rows, DeltaRow{p, t.Row(p)})
 	}
@@ -278,5 +279,20 @@ func (t *Table) Apply(d *Delta) (*Table, error) {
 	if next.print != d.Print {
 		return nil, fmt.Errorf("apply delta to version %d: another fingerprint: %w", d.Head.Version, ErrHole)
 	}
+	next.Addresses = addresses(next.named, t.Addresses, d.Head.Addresses)
 	return next, nil
+}
+
+// fresh are the addresses that old does not have; both are sorted. A Table has those of all nodes that its rows
+// name, which the rows tell who has the others.
+func fresh(old, now []Address) (list []Address) {
+	for _, a := range now {
+		for len(old) > 0 && old[0].Name < a.Name {
+			old = old[1:]
+		}
+		if len(old) == 0 || old[0] != a {
+			list = append(list, a)
+		}
+	}
+	return list
 }

@@ -27,7 +27,8 @@ import (
 //
 //	Table     head fingerprint(8) dictionary rows(2) rows×{row}
 //	Delta     version(8) fingerprint(8) head fingerprint(8) dictionary rows(2) rows×{partition(2) row}
-//	          the first version and fingerprint are of the Table that it applies to; partitions ascend
+//	          the first version and fingerprint are of the Table that it applies to; partitions ascend; of the
+//	          head's addresses there are those that are new, since who is named keeps its own
 //	TableGet  version(8)           what the asker has, 0 for nothing; the answer is a Table
 //	Version   instance(16) version(8) fingerprint(8) term(8) applied(8)
 //	          all zero when the sender has none; term is the raft term in which it leads, 0 when it does

@@ -66,6 +66,7 @@ func exampleTables() (old, next *Table) {
 	head.Version, head.Moves = 8, nil
 	head.Voters = []proto.NodeName{nameA, nameB, nameC}
 	head.Forgotten = []proto.NodeName{nameB}
+	head.Addresses = []Address{{nameA, "10.0.0.1:7400"}, {nameB, "10.0.0.3:7400"}}
 	next = NewTable(head, []Row{
 		{Owner: nameA, Term: 1, Since: 1},
 		{Owner: nameB, Term: 1, Since: 1},
@@ -214,6 +215,54 @@ func TestApplyRefusesHoles(t *testing.T) {
 	}
 	if was, _ := exampleTables(); !sameTable(was, old) {
 		t.Error("a refused delta changed the table")
+	}
+}
+
+// TestDeltaSaysNewAddresses: who applies deltas has the addresses that the register has, whoever comes, goes,
+// and comes back elsewhere; and each is said once. A Delta of a large cluster would be little else.
+func TestDeltaSaysNewAddresses(t *testing.T) {
+	const shards = 300
+	name := func(i int) proto.NodeName {
+		return proto.MakeNodeName(proto.NodeID(fmt.Sprintf("s%03d", i)), proto.Incarnation(i+1))
+	}
+	address := func(i, at int) Address { return Address{name(i), fmt.Sprintf("10.0.%d.%d:7400", at, i%250)} }
+	head, rows := Head{Instance: inst, Version: 1, Settings: plan.DefaultSettings()}, make([]Row, proto.Partitions)
+	for p := range rows {
+		rows[p] = Row{Owner: name(p % shards), Term: 1, Since: 1}
+	}
+	for i := range shards {
+		head.Addresses = append(head.Addresses, address(i, 0))
+	}
+	kept := NewTable(head, rows) // by the register
+	copied := kept
+	for step, c := range []Command{
+		{Changes: []plan.Change{{Partition: 1, Replaces: 1, Row: Row{Owner: name(2), Term: 2, Since: 1}}}},
+		{Changes: []plan.Change{{Partition: 1, Replaces: 2, Row: Row{Owner: name(shards), Term: 3, Since: 1}}}, Addresses: []Address{address(shards, 1)}},
+		{Changes: []plan.Change{{Partition: 1, Replaces: 3, Row: Row{Owner: name(2), Term: 4, Since: 1}}}},
+		{Changes: []plan.Change{{Partition: 1, Replaces: 4, Row: Row{Owner: name(shards), Term: 5, Since: 1}}}, Addresses: []Address{address(shards, 2), address(3, 2)}},
+	} {
+		next, err := kept.Execute(&c, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := next.Since(kept)
+		frame := AppendDelta(nil, &d)
+		if len(frame) > 300 {
+			t.Errorf("step %d: %d bytes say that one row has changed", step, len(frame))
+		}
+		if d, err = ParseDelta(frame[proto.HeaderSize:]); err != nil {
+			t.Fatal(err)
+		}
+		if copied, err = copied.Apply(&d); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(copied.Addresses, next.Addresses) {
+			t.Errorf("step %d: a copy has %d addresses, the register %d", step, len(copied.Addresses), len(next.Addresses))
+		}
+		kept = next
+	}
+	if got := copied.Address(name(shards)); got != address(shards, 2).Link {
+		t.Errorf("who came back is looked for at %q", got)
 	}
 }
 
