@@ -5,14 +5,15 @@ STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 FUZZTIME ?= 20s
 SEEDS ?= 1000
 
-# What chaos, soak and compare are told, as in make chaos CHAOS='-seed 7 -for 1h'.
+# What chaos, soak, compare and sizing are told, as in make chaos CHAOS='-seed 7 -for 1h'.
 CHAOS ?=
 SOAK ?= -for 1h
 COMPARE ?=
+SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare hardening figures interop metrics browser deploy cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -52,6 +53,9 @@ soak: ## churn for an hour; memory, descriptors and goroutines must stay flat
 
 compare: ## what a delivery costs, next to a bare loop, nginx and HAProxy; a quarter of an hour
 	$(GO) run ./internal/compare $(COMPARE)
+
+sizing: ## what conns and rooms cost: tables of docs/operating.md; a quarter of an hour, SIZING=-quick a minute
+	$(GO) run ./internal/sizing $(SIZING)
 
 hardening: ## rows of the hardening table that take time; prints figures
 	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m

@@ -48,6 +48,7 @@ var allowed = map[string][]string{
 	"internal/chaos":        {},
 	"internal/soak":         {},
 	"internal/compare":      {},
+	"internal/sizing":       {"internal/loadgen"},
 	"internal/doctor":       {"admin", "cluster"},
 
 	// What the programs have in common is theirs alone.
