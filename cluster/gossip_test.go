@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand"
 	"net"
 	"strings"
@@ -231,7 +232,16 @@ func TestGossipGreets(t *testing.T) {
 func TestGossipSeeds(t *testing.T) {
 	later := ownAddress(t)
 	_, port, _ := net.SplitHostPort(later)
+	unknown := make(chan struct{}) // closed once, or the test panics
 	a := openGossip(t, "a", func(c *GossipConfig) {
+		c.Logger = zap.NewNop().WithOptions(zap.WrapCore(func(zapcore.Core) zapcore.Core {
+			return zapcore.RegisterHooks(zapcore.NewCore(zapcore.NewJSONEncoder(zapcore.EncoderConfig{}), zapcore.AddSync(io.Discard), zap.WarnLevel), func(e zapcore.Entry) error {
+				if strings.HasPrefix(e.Message, "seed not found") {
+					close(unknown)
+				}
+				return nil
+			})
+		}))
 		c.Seeds = []string{"127.0.0.1:1", "localhost:" + port, "no-such-host.invalid:1"}
 	})
 	b := openGossip(t, "b", func(c *GossipConfig) {
@@ -240,6 +250,11 @@ func TestGossipSeeds(t *testing.T) {
 	})
 	waitFor(t, a, "a seed that came later", sees(Alive, b))
 	waitFor(t, b, "who joined it", sees(Alive, a))
+	select {
+	case <-unknown:
+	case <-time.After(patience):
+		t.Error("nobody is told of the name that has no address")
+	}
 }
 
 func TestGossipKeys(t *testing.T) {

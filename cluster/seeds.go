@@ -65,14 +65,18 @@ func (g *Gossip) rest(ctx context.Context, pause time.Duration) bool {
 }
 
 // joinSeeds joins the seeds that are not among the known nodes, or everyone, and reports whether
-// some are still missing. In refused are the addresses whose refusal was logged.
+// some are still missing. In refused are the addresses whose refusal was logged, and the seeds without one.
 func (g *Gossip) joinSeeds(ctx context.Context, everyone bool, refused map[string]bool) (missing bool) {
 	for _, seed := range g.cfg.Seeds {
 		addresses, err := resolve(ctx, seed)
-		if err != nil {
-			g.cfg.Logger.Debug("seed not found", zap.String("seed", seed), zap.Error(err))
-			missing = true
+		switch {
+		case err == nil:
+			delete(refused, seed)
+		case !refused[seed] && ctx.Err() == nil && len(refused) < maxNodes:
+			refused[seed] = true
+			g.cfg.Logger.Warn("seed not found: its name has no address, now at least", zap.String("seed", seed), zap.Error(err))
 		}
+		missing = missing || err != nil
 		for _, address := range addresses {
 			if ctx.Err() != nil || address == g.address {
 				continue

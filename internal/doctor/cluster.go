@@ -105,6 +105,9 @@ func (f *findings) voters(c *Cluster) {
 			"%s of %d gone: %s", plural(len(silent), "voter"), have, list(silent))
 	case len(silent) > 0:
 		f.warn("voters", "others take their place within seconds; start them again", "%s of %d gone: %s", plural(len(silent), "voter"), have, list(silent))
+	case c.Ring.Leader == "":
+		f.bad("voters", "start those with their --data-dir that had it; roomring recover when they are gone for good",
+			"%s named, but no majority of them votes: nodes of these names may live that have lost the log", plural(have, "voter"))
 	case have < want:
 		f.warn("voters", "wait, and look again: the leader adds them one by one", "%d, and %s could be %d", have, plural(len(alive), "node"), want)
 	case want == 1:
@@ -116,18 +119,14 @@ func (f *findings) voters(c *Cluster) {
 
 func (f *findings) owners(c *Cluster) {
 	unowned, waits := 0, map[string]int{}
-	states := map[string]string{}
-	for _, n := range c.Ring.Nodes {
-		if states[n.ID] != "alive" {
-			states[n.ID] = n.State
+	for _, row := range c.Ring.Table {
+		if row.Owner == "" {
+			unowned++
 		}
 	}
-	for _, row := range c.Ring.Table {
-		switch {
-		case row.Owner == "":
-			unowned++
-		case states[row.Owner] != "alive" && states[row.Owner] != "draining":
-			waits[row.Owner]++
+	for _, n := range c.Ring.Nodes { // by runs, not by rows: those name an id, and a later run of it owns nothing
+		if n.Owned > 0 && n.State != "alive" && n.State != "draining" {
+			waits[n.ID] += n.Owned
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(waits)) {

@@ -109,7 +109,8 @@ func healthy() *Cluster {
 		if id[0] == 'r' {
 			role, settings = "router", map[string]string{"max-message": "64KiB"}
 		}
-		c.Ring.Nodes = append(c.Ring.Nodes, cluster.RingNode{ID: id, Incarnation: "1", Role: role, State: "alive"})
+		owns := map[string]int{"shard": 1}[role]
+		c.Ring.Nodes = append(c.Ring.Nodes, cluster.RingNode{ID: id, Incarnation: "1", Role: role, State: "alive", Owned: owns})
 		c.Nodes.Nodes = append(c.Nodes.Nodes, admin.NodeFigures{ID: proto.NodeID(id), Incarnation: "1", Role: role, State: "alive", Version: "v1", Reached: true,
 			Told: admin.Told{Now: now.UnixMilli() + 5, Ready: true, Settings: settings, Protocols: [2]uint16{1, 2},
 				Memory: admin.MemoryFigures{Used: 1 << 28, Limit: 1 << 30}, Descriptors: admin.DescriptorFigures{Open: 100, Limit: 20_000}}})
@@ -140,6 +141,11 @@ func TestCluster(t *testing.T) {
 		{"voters", func(c *Cluster) { c.Ring.Voters = []string{"s1", "s2", "s3"} }, Warn, "3, and 5 nodes could be 5"},
 		{"owners", func(c *Cluster) { c.Ring.Table[0].Owner = "" }, Bad, "1 partition of 3 without an owner"},
 		{"owners", func(c *Cluster) { c.Ring.Nodes[1].State = "suspect" }, Bad, "1 partition without an answer from the owner, s2"},
+		{"owners", func(c *Cluster) { // a later run of it lives, and owns nothing
+			c.Ring.Nodes[1].State = "dead"
+			c.Ring.Nodes = append(c.Ring.Nodes, cluster.RingNode{ID: "s2", Incarnation: "2", Role: "shard", State: "alive"})
+		}, Bad, "1 partition without an answer from the owner, s2"},
+		{"voters", func(c *Cluster) { c.Ring.Leader = "" }, Bad, "no majority of them votes"},
 		{"copies", func(c *Cluster) { c.Ring.SingleCopy = 2 }, Bad, "2 partitions in one copy only"},
 		{"copies", func(c *Cluster) { c.Nodes.Nodes[1].Settings["followers"] = "0" }, Warn, "--followers 0"},
 		{"copies", func(c *Cluster) { c.Ring.Nodes = c.Ring.Nodes[1:] }, Warn, "two shards alone"},

@@ -55,11 +55,32 @@ func (s *source) checkRouter(r *Router) error {
 		return s.failf("window", "%s is too small for messages of up to %s: give at least twice --max-message", r.Window, r.MaxMessage)
 	}
 	if r.MaxConns == 0 {
-		limit := descriptorLimit()
-		r.MaxConns = max(1, limit-min(512, limit/4)) // the rest is for links, gossip, admin and files
-		s.chosen["max-conns"] = fmt.Sprintf("%d file descriptors less a reserve", limit)
+		s.chooseMaxConns(r, descriptorLimit())
 	}
 	return nil
+}
+
+// What an idle conn is reckoned at, its socket in the kernel included, which a cgroup counts too. It is
+// more than was measured (docs/operating.md: 5 KB and 33 KB): those that talk take more.
+const (
+	connMemory    = 8 << 10
+	tlsConnMemory = 40 << 10
+)
+
+// chooseMaxConns takes what the descriptors allow, or half of the memory if that is less: above it the
+// system would end the process, and with it all the conns that there were.
+func (s *source) chooseMaxConns(r *Router, descriptors int) {
+	r.MaxConns = descriptors - min(512, descriptors/4) // the rest is for links, gossip, admin and files
+	s.chosen["max-conns"] = fmt.Sprintf("%d file descriptors less a reserve", descriptors)
+	each := Bytes(connMemory)
+	if r.TLSCert != "" {
+		each = tlsConnMemory
+	}
+	if fit := int(r.MemoryLimit / 2 / each); fit < r.MaxConns {
+		r.MaxConns = fit
+		s.chosen["max-conns"] = fmt.Sprintf("half of --memory-limit, at %s each", each)
+	}
+	r.MaxConns = max(1, r.MaxConns)
 }
 
 func (s *source) checkShard(h *Shard) error {

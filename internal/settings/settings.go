@@ -33,7 +33,7 @@ type Router struct {
 	APIKeyFile     string   `name:"api-key-file" group:"Clients" placeholder:"FILE" help:"The same from a file, so that no process list shows them."`
 
 	MaxMessage    Bytes         `name:"max-message" group:"Limits" placeholder:"SIZE" default:"64KiB" help:"Largest message of a client; a larger one closes its conn with 1009."`
-	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors allow."`
+	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors and half of --memory-limit allow."`
 	MaxConnsPerIP int           `name:"max-conns-per-ip" group:"Limits" placeholder:"N" default:"0" help:"Clients at once from one address. 0 = no limit."`
 	AcceptsPerIP  int           `name:"accepts-per-ip" group:"Limits" placeholder:"N" default:"0" help:"New clients per second from one address. 0 = no limit."`
 	Window        Bytes         `name:"window" group:"Limits" placeholder:"SIZE" default:"8MiB" help:"Most that is kept of one room's last 10 s, for clients that fall behind."`

@@ -279,6 +279,33 @@ func TestBootstrapExpect(t *testing.T) {
 	}
 }
 
+// TestMaxConns: without a number, a router takes as many conns as its descriptors allow, and as fit into
+// half of its memory.
+func TestMaxConns(t *testing.T) {
+	for _, tt := range []struct {
+		memory      Bytes
+		tls         bool
+		descriptors int
+		want        int
+		why         string
+	}{
+		{8 << 30, false, 20_000, 19_488, "20000 file descriptors"},
+		{8 << 30, false, 1_000, 750, "1000 file descriptors"},
+		{128 << 20, false, 20_000, 8192, "half of --memory-limit, at 8KiB each"},
+		{128 << 20, true, 20_000, 1638, "half of --memory-limit, at 40KiB each"},
+		{1, false, 20_000, 1, "half of --memory-limit"},
+	} {
+		r := &Router{Node: Node{MemoryLimit: tt.memory}}
+		if tt.tls {
+			r.TLSCert = "cert.pem"
+		}
+		s := &source{chosen: map[string]string{}}
+		if s.chooseMaxConns(r, tt.descriptors); r.MaxConns != tt.want || !strings.Contains(s.chosen["max-conns"], tt.why) {
+			t.Errorf("%+v: %d, because of %s", tt, r.MaxConns, s.chosen["max-conns"])
+		}
+	}
+}
+
 func TestDefaultIDs(t *testing.T) {
 	p, _ := outside(nil)
 	a, _ := LoadShard(p, nil)
