@@ -27,12 +27,19 @@ func Root(t testing.TB) string {
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
-	if err != nil && !*require {
-		t.Skipf("%s is not installed", name)
-	} else if err != nil {
-		t.Fatal(err)
+	if err != nil {
+		Missing(t, name+" is not installed")
 	}
 	return path
+}
+
+// Missing skips a test for want of something, or with -require fails it.
+func Missing(t testing.TB, what string) {
+	t.Helper()
+	if *require {
+		t.Fatal(what)
+	}
+	t.Skip(what)
 }
 
 // Copy copies a directory of the repository and returns where the copy is. It ends with the test.
