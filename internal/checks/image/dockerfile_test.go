@@ -104,6 +104,10 @@ func (d *dockerfile) judgeBuild(goVersion string) error {
 			return fmt.Errorf("%q lacks %s", line, want)
 		}
 	}
+	// Mounts are read when variables are put in; there are none in them.
+	if err := run.Expand(func(word string) (string, error) { return word, nil }); err != nil {
+		return err
+	}
 	cached := map[string]bool{}
 	for _, m := range instructions.GetMounts(run) {
 		cached[m.Target] = m.Type == instructions.MountTypeCache
