@@ -13,7 +13,7 @@ SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy manifests cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -76,6 +76,9 @@ browser: ## the pages in Chromium, every control clicked; SHOTS=DIR keeps pictur
 
 deploy: ## what is under deploy, and the release, by the programs that will read them; CHECK=-require
 	cd internal/checks && $(GO) test -count 1 ./... $(CHECK)
+
+manifests: ## what deploy/kubernetes and the Helm chart have from elsewhere
+	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestPlain|TestChart' -update
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
