@@ -13,7 +13,7 @@ SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy manifests cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy manifests pods cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -79,6 +79,9 @@ deploy: ## what is under deploy, and the release, by the programs that will read
 
 manifests: ## what deploy/kubernetes and the Helm chart have from elsewhere
 	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestPlain|TestChart' -update
+
+pods: ## the pods of the Helm chart as processes with addresses of their own, updated and lost under verify; needs root and iproute2
+	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestRollout' -pods -v -timeout 30m
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
