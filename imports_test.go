@@ -50,6 +50,7 @@ var allowed = map[string][]string{
 	"internal/compare":      {},
 	"internal/sizing":       {"internal/loadgen"},
 	"internal/doctor":       {"admin", "cluster"},
+	"internal/sbom":         {},
 
 	// What the programs have in common is theirs alone.
 	"cmd/internal/process": {"internal/settings"},
