@@ -15,13 +15,15 @@ import (
 	"time"
 
 	"github.com/roomring/roomring/admin"
+	"github.com/roomring/roomring/internal/settings"
 )
 
 // asked is how a command finds a node's admin port.
 type asked struct {
-	Node  string `name:"node" placeholder:"HOST:PORT" default:"127.0.0.1:8001" help:"Admin address of any node of the cluster."`
-	Token string `name:"token" placeholder:"TOKEN" env:"ROOMRING_ADMIN_TOKEN" help:"Its --admin-token or --admin-read-token; better in ROOMRING_ADMIN_TOKEN."`
-	JSON  bool   `name:"json" help:"Print the node's answer as it is."`
+	Node      string `name:"node" placeholder:"HOST:PORT" default:"127.0.0.1:8001" help:"Admin address of any node of the cluster."`
+	Token     string `name:"token" placeholder:"TOKEN" env:"ROOMRING_ADMIN_TOKEN" help:"Its --admin-token or --admin-read-token; better in ROOMRING_ADMIN_TOKEN, or in a file."`
+	TokenFile string `name:"token-file" placeholder:"FILE" help:"File with that token; without a flag and ROOMRING_ADMIN_TOKEN, the one that ROOMRING_ADMIN_TOKEN_FILE names."`
+	JSON      bool   `name:"json" help:"Print the node's answer as it is."`
 }
 
 const (
@@ -76,8 +78,12 @@ func (n *asked) open(ctx context.Context, method string, target url.URL, text []
 	if method != http.MethodGet {
 		request.Header.Set("Content-Type", "application/json")
 	}
-	if n.Token != "" {
-		request.Header.Set("Authorization", "Bearer "+n.Token)
+	token, err := n.token()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
 	}
 	// No proxy and no redirect: the token is for this node alone.
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, ResponseHeaderTimeout: askTimeout,
@@ -88,6 +94,27 @@ func (n *asked) open(ctx context.Context, method string, target url.URL, text []
 		return nil, n.unreachable(err)
 	}
 	return answer, nil
+}
+
+// tokenFileVariable is the variable by which a node finds its --admin-token-file: who may look into its
+// environment, as inside its container, need not be told the token again.
+const tokenFileVariable = "ROOMRING_ADMIN_TOKEN_FILE"
+
+// token finds the token, "" if there is none. What the command line says goes before the environment,
+// as far as that can be told: kong has put ROOMRING_ADMIN_TOKEN into Token.
+func (n *asked) token() (string, error) {
+	file, from := n.TokenFile, "--token-file"
+	if file == "" && n.Token == "" {
+		file, from = os.Getenv(tokenFileVariable), tokenFileVariable
+	}
+	if file == "" {
+		return n.Token, nil
+	}
+	token, err := settings.ReadToken(file)
+	if err != nil {
+		return "", usage(fmt.Sprintf("%s: %v", from, err))
+	}
+	return token, nil
 }
 
 // read parses a good answer.
@@ -130,8 +157,8 @@ func (n *asked) refused(answer *http.Response, body []byte) error {
 		return fmt.Errorf("%s answered %s: is this a node's --admin address?", n.Node, printable(answer.Status))
 	}
 	text := fmt.Sprintf("%s: %s (%s)", n.Node, printable(fault.Error.Message), printable(fault.Error.Code))
-	if answer.StatusCode == http.StatusUnauthorized && n.Token == "" {
-		text += ": give --token or ROOMRING_ADMIN_TOKEN"
+	if answer.StatusCode == http.StatusUnauthorized && answer.Request.Header.Get("Authorization") == "" {
+		text += ": give --token, --token-file, ROOMRING_ADMIN_TOKEN or " + tokenFileVariable
 	}
 	return errors.New(text)
 }

@@ -148,7 +148,7 @@ func TestRingAndRoom(t *testing.T) {
 		t.Errorf("unknown room: %d %s", code, errs)
 	}
 	t.Setenv("ROOMRING_ADMIN_TOKEN", "")
-	if _, errs, code := command(t.Context(), "ring", "--node", node); code != process.Failed || !strings.Contains(errs, "give --token or ROOMRING_ADMIN_TOKEN") {
+	if _, errs, code := command(t.Context(), "ring", "--node", node); code != process.Failed || !strings.Contains(errs, "give --token, --token-file, ROOMRING_ADMIN_TOKEN or ROOMRING_ADMIN_TOKEN_FILE") {
 		t.Errorf("without a token: %d %s", code, errs)
 	}
 	if out, _, _ := command(t.Context(), "ring", "--json", "--node", node, "--token", "hush"); out != ringAnswer {

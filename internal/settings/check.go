@@ -216,7 +216,7 @@ func (s *source) checkKeys(n *Node) (err error) {
 			return s.failf("cluster-key", "%v", err)
 		}
 	case n.ClusterKeyFile != "":
-		if n.keys, err = readKeys(n.ClusterKeyFile, parseKeys); err != nil {
+		if n.keys, err = ReadKeys(n.ClusterKeyFile); err != nil {
 			return s.failf("cluster-key-file", "%v", err)
 		}
 	}
@@ -232,7 +232,7 @@ func (s *source) checkAPIKeys(r *Router) (err error) {
 			return s.failf("api-key", "%v", err)
 		}
 	case r.APIKeyFile != "":
-		if r.apiKeys, err = readKeys(r.APIKeyFile, parseAPIKeys); err != nil {
+		if r.apiKeys, err = ReadAPIKeys(r.APIKeyFile); err != nil {
 			return s.failf("api-key-file", "%v", err)
 		}
 	}
@@ -290,22 +290,38 @@ func localHint() string {
 	return ""
 }
 
-func (s *source) checkAdmin(n *Node) error {
-	for _, t := range []struct {
-		flag  string
-		token Secret
-	}{{"admin-token", n.AdminToken}, {"admin-read-token", n.AdminReadToken}} {
-		if t.token != "" && !validToken(string(t.token)) {
-			return s.failf(t.flag, "want %d to %d printable characters without spaces: roomring key makes a good one", minToken, maxToken)
-		}
+func (s *source) checkAdmin(n *Node) (err error) {
+	t := &n.adminToken
+	if t.Full, err = s.token("admin-token", n.AdminToken, n.AdminTokenFile); err != nil {
+		return err
 	}
-	if n.AdminToken != "" && n.AdminToken == n.AdminReadToken {
+	if t.Read, err = s.token("admin-read-token", n.AdminReadToken, n.AdminReadTokenFile); err != nil {
+		return err
+	}
+	if t.Full != "" && t.Full == t.Read {
 		return s.failf("admin-read-token", "must differ from --admin-token")
 	}
-	if !Loopback(n.Admin) && n.AdminToken == "" && n.AdminReadToken == "" {
-		return s.failf("admin", "%s can be reached by others, so a token must protect it: give --admin-token (or --admin-read-token), or stay on 127.0.0.1", n.Admin)
+	if !Loopback(n.Admin) && t.Full == "" && t.Read == "" {
+		return s.failf("admin", "%s can be reached by others, so a token must protect it: give --admin-token-file or --admin-token (or one that only reads), or stay on 127.0.0.1", n.Admin)
 	}
 	return nil
+}
+
+// token returns what a flag or the one for its file says, "" for neither.
+func (s *source) token(flag string, given Secret, file string) (string, error) {
+	switch {
+	case given != "" && file != "":
+		return "", s.failf(flag+"-file", "give this or --%s, not both", flag)
+	case file != "":
+		token, err := ReadToken(file)
+		if err != nil {
+			return "", s.failf(flag+"-file", "%v", err)
+		}
+		return token, nil
+	case given != "" && !validToken(string(given)):
+		return "", s.failf(flag, "%v", errToken)
+	}
+	return string(given), nil
 }
 
 func validToken(token string) bool {

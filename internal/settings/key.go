@@ -64,21 +64,40 @@ func parseKeys(list string) ([][]byte, error) {
 	return keys, nil
 }
 
+var errToken = fmt.Errorf("want %d to %d printable characters without spaces: roomring key makes a good one", minToken, maxToken)
+
+// parseToken reads one token, with white space around it.
+func parseToken(text string) (string, error) {
+	token := strings.TrimSpace(text)
+	if !validToken(token) {
+		return "", errToken
+	}
+	return token, nil
+}
+
 // maxKeyFile bounds what is read of a key file.
 const maxKeyFile = 4 << 10
 
-// readKeys reads a file of keys with the function that parses them.
-func readKeys[K any](name string, parse func(string) ([]K, error)) ([]K, error) {
+// ReadKeys reads a file of cluster keys, as --cluster-key-file names one. Errors never show a key.
+func ReadKeys(file string) ([][]byte, error) { return readSecret(file, parseKeys) }
+
+// ReadAPIKeys reads a file of tokens, as --api-key-file names one. Errors never show a token.
+func ReadAPIKeys(file string) ([]string, error) { return readSecret(file, parseAPIKeys) }
+
+// ReadToken reads a file of one token, as --admin-token-file names one. Errors never show it.
+func ReadToken(file string) (string, error) { return readSecret(file, parseToken) }
+
+// readSecret reads a file with the function that parses it.
+func readSecret[S any](name string, parse func(string) (S, error)) (secret S, err error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
-		return nil, err
+		return secret, err
 	}
 	if len(text) > maxKeyFile {
-		return nil, fmt.Errorf("%s has %d bytes: that is no key file", name, len(text))
+		return secret, fmt.Errorf("%s has %d bytes: that is no key file", name, len(text))
 	}
-	keys, err := parse(string(text))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	if secret, err = parse(string(text)); err != nil {
+		return secret, fmt.Errorf("%s: %w", name, err)
 	}
-	return keys, nil
+	return secret, nil
 }

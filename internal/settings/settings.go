@@ -74,13 +74,15 @@ type Node struct {
 
 	MaxMoves int `name:"max-moves" group:"Cluster" placeholder:"N" default:"32" help:"Partitions that are copied or handed over at a time, while this node leads. 0 = none."`
 
-	ClusterKey     Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
-	ClusterKeyFile string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
-	LinkCert       string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 on links; read again on SIGHUP."`
-	LinkKey        string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert; read again with it."`
-	LinkCA         string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate; read again with it."`
-	AdminToken     Secret `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for everything on --admin, 16 characters or more."`
-	AdminReadToken Secret `name:"admin-read-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for what only reads on --admin."`
+	ClusterKey         Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
+	ClusterKeyFile     string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
+	LinkCert           string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 on links; read again on SIGHUP."`
+	LinkKey            string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert; read again with it."`
+	LinkCA             string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate; read again with it."`
+	AdminToken         Secret `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for everything on --admin, 16 characters or more."`
+	AdminTokenFile     string `name:"admin-token-file" group:"Security" placeholder:"FILE" help:"--admin-token from a file, so that no process list shows it."`
+	AdminReadToken     Secret `name:"admin-read-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for what only reads on --admin."`
+	AdminReadTokenFile string `name:"admin-read-token-file" group:"Security" placeholder:"FILE" help:"--admin-read-token from a file."`
 
 	MemoryLimit Bytes  `name:"memory-limit" group:"Process" placeholder:"SIZE" default:"0" help:"Memory to stay under. 0 = GOMEMLIMIT, else the cgroup's limit, else half of RAM."`
 	LogLevel    string `name:"log-level" group:"Process" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error. Logs go to stderr."`
@@ -90,13 +92,23 @@ type Node struct {
 	PrintConfig bool   `name:"print-config" group:"Process" help:"Print what takes effect and where it came from, then exit."`
 	Version     bool   `name:"version" group:"Process" help:"Print the version, then exit."`
 
-	keys      [][]byte
-	memoryWhy string
+	keys       [][]byte
+	adminToken AdminTokens
+	memoryWhy  string
+}
+
+// AdminTokens are the bearer tokens of --admin; "" is none.
+type AdminTokens struct {
+	Full string // allows everything
+	Read string // allows what only reads; differs from Full
 }
 
 // Keys returns the cluster keys, 32 bytes each. The first encrypts, all decrypt; none means that
 // links and gossip are on loopback.
 func (n *Node) Keys() [][]byte { return n.keys }
+
+// AdminTokens returns the tokens of --admin, from the flags or their files.
+func (n *Node) AdminTokens() AdminTokens { return n.adminToken }
 
 // MemoryLimitSource says where MemoryLimit came from, in a few words: a flag, a variable, the cgroup.
 func (n *Node) MemoryLimitSource() string { return n.memoryWhy }

@@ -119,6 +119,12 @@ var refusals = []struct {
 	{name: "api key said twice", args: "--api-key=0123456789abcdef --api-key-file=x", want: "not both"},
 	{name: "api key file is missing", args: "--api-key-file=/nowhere", want: "no such file"},
 	{name: "short token", args: "--admin-token=secret", want: "--admin-token: want 16"},
+	{name: "token said twice", args: "--admin-token=0123456789abcdef --admin-token-file=x", want: "--admin-token-file: give this or --admin-token, not both"},
+	{name: "read token said twice", args: "--admin-read-token=0123456789abcdef --admin-read-token-file=x", want: "--admin-read-token-file: give this or --admin-read-token, not both"},
+	{name: "token file is missing", args: "--admin-token-file=/nowhere", want: "--admin-token-file: open /nowhere"},
+	{name: "read token file is missing", args: "--admin-read-token-file=/nowhere", want: "--admin-read-token-file: open /nowhere"},
+	{name: "token file from environment", env: "ROOMRING_ADMIN_TOKEN_FILE=/nowhere", want: "(from ROOMRING_ADMIN_TOKEN_FILE)"},
+	{name: "open admin, a token for no one", args: "--admin=0.0.0.0:8001 --admin-token-file=/dev/null", want: "--admin-token-file: /dev/null: want 16"},
 	{name: "same tokens", args: "--admin-token=0123456789abcdef --admin-read-token=0123456789abcdef", want: "must differ"},
 	{name: "other auth", args: "--auth=token", want: "none is the only one"},
 	{name: "half a certificate", args: "--tls-cert=a.pem", want: "--tls-cert: needs --tls-key too"},
@@ -189,6 +195,35 @@ func TestAPIKeys(t *testing.T) {
 	}
 	if r, err := LoadRouter(p, nil); err != nil || len(r.APIKeys()) != 0 {
 		t.Errorf("without a key: %v", err)
+	}
+}
+
+// TestTokenFiles: what white space stands around a token is no part of it; all else is.
+func TestTokenFiles(t *testing.T) {
+	const all, read = "0123456789abcdef", "fedcba9876543210"
+	p, out := outside(nil)
+	r, err := LoadRouter(p, []string{"--admin=0.0.0.0:8001", "--admin-token-file", write(t, "\n "+all+"\r\n"), "--admin-read-token-file", write(t, read)})
+	if err != nil || r.AdminTokens() != (AdminTokens{Full: all, Read: read}) {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	if r, err = LoadRouter(p, []string{"--admin-token=" + all, "--admin-read-token-file", write(t, read)}); err != nil || r.AdminTokens() != (AdminTokens{Full: all, Read: read}) {
+		t.Errorf("one inline, one in a file: %+v, %v", r, err)
+	}
+	for name, text := range map[string]string{
+		"empty": "", "short": "0123456789abcde", "two words": all + " " + read, "two lines": all + "\n" + read, "not ASCII": all + "é",
+		"too long": strings.Repeat("x", 513), "far too long": strings.Repeat("x", 5000),
+	} {
+		_, err := LoadRouter(p, []string{"--admin-token-file", write(t, text)})
+		var wrong *UsageError
+		if !errors.As(err, &wrong) || text != "" && strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := LoadRouter(p, []string{"--admin-token=" + all, "--admin-read-token-file", write(t, all+"\n")}); err == nil || !strings.Contains(err.Error(), "must differ") {
+		t.Errorf("the same token twice: %v", err)
+	}
+	if _, err := LoadRouter(p, []string{"--print-config", "--admin-token-file", write(t, all)}); !errors.Is(err, ErrDone) || strings.Contains(out.String(), all) {
+		t.Errorf("%v, printed %s", err, out)
 	}
 }
 

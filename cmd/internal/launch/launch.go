@@ -55,7 +55,7 @@ func Common(n *settings.Node, log *zap.Logger) (node.Config, error) {
 		Link: n.Link, Gossip: n.Gossip, Admin: n.Admin, Advertise: n.Advertise,
 		MaxMoves: n.MaxMoves,
 		Join:     n.Join, Keys: n.Keys(), DataDir: n.DataDir,
-		AdminToken: string(n.AdminToken), AdminReadToken: string(n.AdminReadToken),
+		AdminToken: n.AdminTokens().Full, AdminReadToken: n.AdminTokens().Read,
 		Logger: log, LogDropped: func() uint64 { return process.Dropped(log) },
 	}
 	if n.MaxMoves == 0 {
