@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
@@ -33,6 +34,7 @@ type cluster struct {
 	expect int
 	data   string // where nodes keep their votes; if empty, nowhere
 	nodes  map[string]*node
+	listen map[string]string // where a router serves clients, by id; if missing, at any free port
 
 	shardFlags, routerFlags []string // of every one that is started
 
@@ -125,7 +127,7 @@ func (c *cluster) args(id string, more ...string) []string {
 		args = append(args, "--data-dir", filepath.Join(c.data, id))
 	}
 	if isRouter(id) {
-		args = append(args, "--listen", "127.0.0.1:0")
+		args = append(args, "--listen", cmp.Or(c.listen[id], "127.0.0.1:0"))
 		args = append(args, c.routerFlags...)
 	} else {
 		args = append(args, "--bootstrap-expect", strconv.Itoa(c.expect))

@@ -46,9 +46,15 @@ func start(t *testing.T, program string, args ...string) *process {
 
 func startCommand(t *testing.T, name string, cmd *exec.Cmd) *process {
 	t.Helper()
+	return startCommandWith(t, name, cmd, 0)
+}
+
+// startCommandWith is startCommand in namespaces of its own, as clone(2) has their flags.
+func startCommandWith(t *testing.T, name string, cmd *exec.Cmd, namespaces uintptr) *process {
+	t.Helper()
 	p := &process{name: name, cmd: cmd, out: newOutput(), log: newOutput(), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.out, p.log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Cloneflags: namespaces}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
