@@ -13,7 +13,7 @@ SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures interop metrics browser deploy manifests pods cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures balancers interop metrics browser deploy manifests pods cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -64,6 +64,9 @@ figures: ## faults of shards and of the register, as often as the promises say; 
 	$(GO) test ./internal/e2e -run 'TestTwoKilled|TestLeader|TestShard|TestDrainAndJoin|TestReconnectStorm' -count 1 -figures -parallel 1 -v -timeout 40m
 	$(GO) test ./internal/node -run TestThirty -count 1 -figures -v
 	$(GO) test ./cluster/register -run '^$$' -bench . -benchtime 20x
+
+balancers: ## nginx and HAProxy before routers, with the files of deploy; needs both, and root
+	$(GO) test ./internal/e2e -run TestBalancer -count 1 -balancers -v -timeout 20m
 
 interop: ## WebSocket clients that nobody here wrote
 	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...

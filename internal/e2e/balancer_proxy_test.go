@@ -215,7 +215,8 @@ func (b *balancer) client() *tls.Config {
 	return &tls.Config{RootCAs: b.roots, ServerName: "127.0.0.1", NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// reload has the proxy read its file again, and waits until new workers are there.
+// reload has the proxy read its file again, and waits until new workers are there and the old ones of
+// nginx take no clients any more, which is a moment later.
 func (b *balancer) reload() {
 	b.t.Helper()
 	before := b.workers()
@@ -223,7 +224,16 @@ func (b *balancer) reload() {
 	eventually(b.t, b.file+" has new workers", patience, func() bool {
 		return slices.ContainsFunc(b.workers(), func(pid int) bool { return !slices.Contains(before, pid) })
 	})
+	eventually(b.t, b.file+" has no old workers at its port", patience, func() bool {
+		return b.again != syscall.SIGHUP || !slices.ContainsFunc(before, takesClients)
+	})
 	b.waitOpen()
+}
+
+// takesClients says whether a worker of nginx is not about to end.
+func takesClients(pid int) bool {
+	title, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	return err == nil && len(title) > 0 && !strings.Contains(string(title), "shutting down")
 }
 
 // workers are the ids of the processes that the proxy started.
