@@ -370,6 +370,38 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
+// Every alert leads to a section of its own of the operating guide, and each of those sections is about an
+// alert that there is.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	const page = "docs/operating.md"
+	text, err := os.ReadFile("../../" + page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]bool{} // whether there is an alert
+	for _, heading := range regexp.MustCompile(`(?m)^#+ (Roomring\w+)$`).FindAllStringSubmatch(string(text), -1) {
+		sections[heading[1]] = false
+	}
+	for _, r := range readRules(t) {
+		if r.Alert == "" {
+			continue
+		}
+		if _, ok := sections[r.Alert]; !ok {
+			t.Errorf("%s has no section in %s", r.Alert, page)
+		}
+		sections[r.Alert] = true
+		want := "https://github.com/roomring/roomring/blob/main/" + page + "#" + strings.ToLower(r.Alert)
+		if got := r.Annotations["runbook_url"]; got != want {
+			t.Errorf("%s: runbook_url is %q, want %q", r.Alert, got, want)
+		}
+	}
+	for name, known := range sections {
+		if !known {
+			t.Errorf("%s has a section about %s, and there is no such alert", page, name)
+		}
+	}
+}
+
 var word = regexp.MustCompile(`[a-zA-Z_:][a-zA-Z0-9_:]*`)
 
 // askable is the names that a query may have: on a scrape of a router or a shard.
