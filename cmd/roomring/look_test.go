@@ -530,3 +530,33 @@ func TestStream(t *testing.T) {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
+
+// TestRingWaits asks until the answer is that the cluster is settled.
+func TestRingWaits(t *testing.T) {
+	unsettled := strings.Replace(ringAnswer, `"settled":true`, `"settled":false`, 1)
+	a := newAnswering(t, map[string][]string{"/v1/ring": {"503 no table yet", unsettled, unsettled, ringAnswer}})
+	out, errs, code := command(t.Context(), "ring", "--wait", "1m", "--node", a.address)
+	if code != process.Failed || !strings.Contains(errs, "answered 503") {
+		t.Errorf("a node that refuses: code %d, %s\n%s", code, errs, out)
+	}
+	out, errs, code = command(t.Context(), "ring", "--wait", "1m", "--node", a.address)
+	if code != process.Good || errs != "" || !strings.Contains(out, "; settled;") || len(a.asked) != 5 {
+		t.Errorf("code %d, asked %v, %s\n%s", code, a.asked, errs, out)
+	}
+	b := newAnswering(t, map[string][]string{"/v1/ring": {unsettled}})
+	out, errs, code = command(t.Context(), "ring", "--wait", "1ms", "--node", b.address)
+	if code != process.Failed || errs != "roomring: the cluster is not settled after 1ms\n" || !strings.Contains(out, "; not settled;") {
+		t.Errorf("never: code %d, %s\n%s", code, errs, out)
+	}
+	if _, errs, code := command(t.Context(), "ring", "--wait", "1ms", "--node", refusing(t)); code != process.Failed || !strings.Contains(errs, "nothing answers") {
+		t.Errorf("nobody: code %d, %s", code, errs)
+	}
+	ctx, interrupt := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer interrupt()
+	if out, _, code := command(ctx, "ring", "--wait", "1m", "--node", b.address); code != process.Failed || out != "" {
+		t.Errorf("interrupted: code %d\n%s", code, out)
+	}
+	if _, errs, code := command(t.Context(), "ring", "--wait", "-1s", "--node", b.address); code != process.Misuse || !strings.Contains(errs, "--wait") {
+		t.Errorf("a wait of less than nothing: code %d, %s", code, errs)
+	}
+}

@@ -2,15 +2,20 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 type ringCommand struct {
 	Wide    bool `name:"wide" help:"All addresses of every node too, and which run of it this is."`
 	Figures bool `name:"figures" help:"What every node has to do instead: conns, rooms, messages, memory. Takes a second."`
+
+	Wait time.Duration `name:"wait" placeholder:"TIME" default:"0s" help:"First wait until the cluster is settled, or so much time has passed."`
 	asked
 }
 
@@ -20,9 +25,13 @@ func (ringCommand) Help() string {
   roomring ring --node 10.0.0.7:7402
   roomring ring --figures
   roomring ring --json | jq .settled
+  roomring ring --wait 5m
 
+Settled is a cluster in which every partition is where it should be, with all its copies. The promises are
+about one failure at a time, from settled to settled: that is what --wait waits for in a script.
 With --figures --json the answer is that of /v1/nodes, with totals since each node started.
-Exit code: 0 an answer came, 1 none did, or with --figures not from every living node.`
+Exit code: 0 an answer came, and with --wait the cluster is settled, 1 no answer came, or it is not, or with
+--figures not every living node answered.`
 }
 
 // ringDocument is what we read of GET /v1/ring.
@@ -64,6 +73,45 @@ func (c *ringCommand) Run(w *world) error {
 	if c.Figures && c.Wide {
 		return usage("--figures and --wide are different tables: give one of them")
 	}
+	if c.Wait < 0 {
+		return usage(fmt.Sprintf("--wait: %s is less than nothing", c.Wait))
+	}
+	unsettled := c.settle(w)
+	if w.ctx.Err() != nil {
+		return unsettled
+	}
+	return cmp.Or(c.show(w), unsettled) // without an answer both say the same
+}
+
+// settleEvery is how long --wait waits between two questions.
+const settleEvery = 250 * time.Millisecond
+
+// settle waits until the cluster is settled. A node that does not answer may do so later.
+func (c *ringCommand) settle(w *world) error {
+	if c.Wait == 0 {
+		return nil
+	}
+	ctx, stop := context.WithTimeout(w.ctx, c.Wait)
+	defer stop()
+	for {
+		var ring ringDocument
+		body, err := c.get(w.ctx, "/v1/ring", url.Values{"table": {"0"}})
+		if err == nil {
+			err = c.read(body, &ring)
+		}
+		if away := (*awayError)(nil); ring.Settled || err != nil && !errors.As(err, &away) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return cmp.Or(err, fmt.Errorf("the cluster is not settled after %s", c.Wait))
+		case <-time.After(settleEvery):
+		}
+	}
+}
+
+// show prints what is asked for.
+func (c *ringCommand) show(w *world) error {
 	if c.Figures {
 		return c.figures(w)
 	}
