@@ -1,7 +1,6 @@
 package main
 
 import (
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,7 +30,7 @@ type benchFlags struct {
 	For      time.Duration `name:"for" placeholder:"TIME" default:"10s" help:"How long to measure."`
 	JSON     bool          `name:"json" help:"Print the result as JSON instead of a table."`
 	Progress bool          `name:"progress" help:"Show a line each second though stderr is no terminal."`
-	Insecure bool          `name:"insecure" help:"Take any certificate of a wss:// server."`
+	trusting
 }
 
 // loadFlags are for the scenarios that publish.
@@ -103,8 +102,9 @@ var errBroken = errors.New("the server failed the check")
 
 func (b *benchFlags) run(w *world, scenario string, cfg loadgen.Config) error {
 	cfg.URLs, cfg.For = b.URL, b.For
-	if b.Insecure {
-		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	var err error
+	if cfg.TLS, err = b.trusting.config(); err != nil {
+		return usage(err.Error())
 	}
 	if err := loadgen.Check(cfg); err != nil {
 		return usage(err.Error())

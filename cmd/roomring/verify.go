@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,7 +31,7 @@ type verifyCommand struct {
 	JSON       bool          `name:"json" help:"Print the report as JSON instead of a table."`
 	HTML       string        `name:"html" placeholder:"FILE" help:"Write the report as a page too, with a plot over time."`
 	NoProgress bool          `name:"no-progress" help:"Say nothing on stderr while it runs."`
-	Insecure   bool          `name:"insecure" help:"Take any certificate of a wss:// router."`
+	trusting
 }
 
 func (verifyCommand) Help() string {
@@ -126,8 +125,9 @@ func (c *verifyCommand) config() (verify.Config, error) {
 			return cfg, fmt.Errorf("--allow %s: want gaps, resets or closed", what)
 		}
 	}
-	if c.Insecure {
-		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	var err error
+	if cfg.TLS, err = c.trusting.config(); err != nil {
+		return cfg, err
 	}
 	for _, text := range c.At {
 		when, line, ok := strings.Cut(text, "=")
