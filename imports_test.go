@@ -55,7 +55,7 @@ var allowed = map[string][]string{
 	// What the programs have in common is theirs alone.
 	"cmd/internal/process": {"internal/settings"},
 	"cmd/internal/launch":  {"proto", "internal/node", "internal/settings", "link", "router", "shard", "cmd/internal/process"},
-	"cmd/roomring":         {"proto", "admin", "cluster", "internal/node", "internal/settings", "internal/loadgen", "internal/verify", "internal/doctor", "router", "cmd/roomring/page", "cmd/roomring/demo", "admin/inspector", "cmd/internal/process", "cmd/internal/launch"},
+	"cmd/roomring":         {"proto", "admin", "cluster", "cluster/plan", "internal/node", "internal/settings", "internal/loadgen", "internal/verify", "internal/doctor", "router", "cmd/roomring/page", "cmd/roomring/demo", "admin/inspector", "cmd/internal/process", "cmd/internal/launch"},
 	"cmd/roomring/page":    {"admin/inspector"},
 	"cmd/roomring/demo":    {"proto", "admin", "internal/node"},
 	"cmd/roomring-router":  {"internal/node", "internal/settings", "cmd/internal/process", "cmd/internal/launch"},

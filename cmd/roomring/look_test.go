@@ -545,11 +545,17 @@ func TestRingWaits(t *testing.T) {
 	}
 	b := newAnswering(t, map[string][]string{"/v1/ring": {unsettled}})
 	out, errs, code = command(t.Context(), "ring", "--wait", "1ms", "--node", b.address)
-	if code != process.Failed || errs != "roomring: the cluster is not settled after 1ms\n" || !strings.Contains(out, "; not settled;") {
+	if code != process.Failed || errs != "roomring: the cluster is not settled, or lacks voters, after 1ms\n" || !strings.Contains(out, "; not settled;") {
 		t.Errorf("never: code %d, %s\n%s", code, errs, out)
 	}
 	if _, errs, code := command(t.Context(), "ring", "--wait", "1ms", "--node", refusing(t)); code != process.Failed || !strings.Contains(errs, "nothing answers") {
 		t.Errorf("nobody: code %d, %s", code, errs)
+	}
+	for was, is := range map[string]string{`"leader":"s1"`: `"leader":""`, `"voters":["s1"]`: `"voters":[]`} {
+		c := newAnswering(t, map[string][]string{"/v1/ring": {strings.Replace(ringAnswer, was, is, 1)}})
+		if _, errs, code := command(t.Context(), "ring", "--wait", "1ms", "--node", c.address); code != process.Failed || !strings.Contains(errs, "lacks voters") {
+			t.Errorf("%s: code %d, %s", is, code, errs)
+		}
 	}
 	ctx, interrupt := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer interrupt()

@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/roomring/roomring/cluster/plan"
 )
 
 type ringCommand struct {
 	Wide    bool `name:"wide" help:"All addresses of every node too, and which run of it this is."`
 	Figures bool `name:"figures" help:"What every node has to do instead: conns, rooms, messages, memory. Takes a second."`
 
-	Wait time.Duration `name:"wait" placeholder:"TIME" default:"0s" help:"First wait until the cluster is settled, or so much time has passed."`
+	Wait time.Duration `name:"wait" placeholder:"TIME" default:"0s" help:"First wait until the cluster is settled and has all its voters, or so much time has passed."`
 	asked
 }
 
@@ -28,10 +30,10 @@ func (ringCommand) Help() string {
   roomring ring --wait 5m
 
 Settled is a cluster in which every partition is where it should be, with all its copies. The promises are
-about one failure at a time, from settled to settled: that is what --wait waits for in a script.
+about one failure at a time, from settled to settled: that, and all voters, is what --wait waits for.
 With --figures --json the answer is that of /v1/nodes, with totals since each node started.
-Exit code: 0 an answer came, and with --wait the cluster is settled, 1 no answer came, or it is not, or with
---figures not every living node answered.`
+Exit code: 0 an answer came, and with --wait the cluster is settled with all its voters, 1 no answer came, or
+it is not, or with --figures not every living node answered.`
 }
 
 // ringDocument is what we read of GET /v1/ring.
@@ -99,15 +101,27 @@ func (c *ringCommand) settle(w *world) error {
 		if err == nil {
 			err = c.read(body, &ring)
 		}
-		if away := (*awayError)(nil); ring.Settled || err != nil && !errors.As(err, &away) {
+		if away := (*awayError)(nil); ring.whole() || err != nil && !errors.As(err, &away) {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return cmp.Or(err, fmt.Errorf("the cluster is not settled after %s", c.Wait))
+			return cmp.Or(err, fmt.Errorf("the cluster is not settled, or lacks voters, after %s", c.Wait))
 		case <-time.After(settleEvery):
 		}
 	}
+}
+
+// whole tells whether the next failure may come: the cluster is settled and has all its voters, one of
+// whom leads.
+func (r *ringDocument) whole() bool {
+	alive := 0
+	for _, n := range r.Nodes {
+		if n.State == "alive" {
+			alive++
+		}
+	}
+	return r.Settled && r.Leader != "" && len(r.Voters) >= plan.VotersFor(alive)
 }
 
 // show prints what is asked for.
