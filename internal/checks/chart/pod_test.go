@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -235,18 +234,6 @@ func (p *pod) environment() map[string]string {
 		}
 	}
 	return env
-}
-
-var reference = regexp.MustCompile(`\$\(([A-Za-z_][A-Za-z0-9_]*)\)`)
-
-// expand replaces $(NAME) as Kubernetes does: what is not set stays as it is.
-func expand(text string, env map[string]string) string {
-	return reference.ReplaceAllStringFunc(text, func(ref string) string {
-		if value, set := env[ref[2:len(ref)-1]]; set {
-			return value
-		}
-		return ref
-	})
 }
 
 // terminate ends a pod as a kubelet does: no endpoint from now on, preStop, SIGTERM, the grace period,

@@ -36,15 +36,9 @@ func alone(t *testing.T) bool {
 	if os.Getenv(inside) != "" {
 		return true
 	}
-	programs := t.TempDir()
-	build := exec.Command("go", "build", "-o", programs, "./cmd/roomring", "./cmd/roomring-router", "./cmd/roomring-shard")
-	build.Dir, build.Env = checks.Root(t), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
 	cmd := exec.Command(checks.Program(t, "unshare"), "-n", "-m", "-p", "-f", "--mount-proc", "--kill-child",
 		os.Args[0], "-test.run", "^"+t.Name()+"$", "-test.v", "-test.timeout", "20m", "-pods")
-	cmd.Env = append(os.Environ(), inside+"="+programs)
+	cmd.Env = append(os.Environ(), inside+"="+programs(t))
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
