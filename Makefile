@@ -79,6 +79,7 @@ browser: ## the pages in Chromium, every control clicked; SHOTS=DIR keeps pictur
 
 deploy: ## what is under deploy, and the release, by the programs that will read them; CHECK=-require
 	cd internal/checks && $(GO) test -count 1 ./... $(CHECK)
+	cd internal/checks/workflows && $(GO) test -count 1 ./...
 	cd internal/checks/goreleaser && $(GO) test -count 1 -timeout 20m ./... $(CHECK)
 
 manifests: ## what deploy/kubernetes and the Helm chart have from elsewhere

@@ -5,6 +5,8 @@
 // A directory each: what it checks is its name. Every one shows two things: the file passes its
 // checker, and a broken copy does not, with Broken, so that a checker that looks at nothing is found.
 //
+// What cannot live together in one module has one of its own: workflows and goreleaser.
+//
 // make deploy runs all of it. Checkers that are programs (nginx, haproxy, systemd-analyze) are Debian
 // packages; without them their tests are skipped, unless -require says that they must be there.
 package checks
