@@ -558,3 +558,37 @@ func TestCheckConfig(t *testing.T) {
 		t.Error("a server without a source")
 	}
 }
+
+// Tokens are replaced at once, both of them, and never all taken away.
+func TestTokensAreReplaced(t *testing.T) {
+	s := newServer(t, Config{Token: "full-token", ReadToken: "read-token"})
+	status := func(token, method, target string) int {
+		return ask(s.Handler(), method, target, "Authorization", "Bearer "+token).Code
+	}
+	if err := s.SetTokens("next-full-token", "next-read-token"); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		token, target string
+		status        int
+	}{
+		{"full-token", "/v1/ring", 401}, {"read-token", "/v1/ring", 401},
+		{"next-full-token", "/v1/ring", 200}, {"next-read-token", "/v1/ring", 200},
+		{"next-full-token", "/debug/pprof/", 200}, {"next-read-token", "/debug/pprof/", 403},
+	} {
+		if got := status(c.token, "GET", c.target); got != c.status {
+			t.Errorf("%s, %s: %d, want %d", c.token, c.target, got, c.status)
+		}
+	}
+	for _, bad := range [][2]string{{"", ""}, {"the-same-token", "the-same-token"}, {"a token", "next-read-token"}} {
+		if err := s.SetTokens(bad[0], bad[1]); err == nil {
+			t.Errorf("%q were taken", bad)
+		}
+	}
+	if got := status("next-full-token", "GET", "/v1/ring"); got != 200 {
+		t.Errorf("behind what was refused: %d", got)
+	}
+	if err := newServer(t, Config{}).SetTokens("full-token", ""); err == nil {
+		t.Error("a port without a token got one")
+	}
+}

@@ -3,11 +3,13 @@ package admin
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync/atomic"
 )
 
 // guard decides who may ask. There are no cookies: a page in a browser has
@@ -17,13 +19,16 @@ type guard struct {
 	// hosts are the names that a request may use for a loopback port; nil
 	// when the port is not one, where a token is needed anyway. A name that
 	// an attacker's DNS points here (rebinding) is not among them.
-	hosts []string
-	full  secret
-	read  secret
+	hosts  []string
+	tokens atomic.Pointer[bearers]
 }
 
-func newGuard(c *Config) guard {
-	g := guard{full: newSecret(c.Token), read: newSecret(c.ReadToken)}
+// bearers are the tokens that are taken, replaced as a whole.
+type bearers struct{ full, read secret }
+
+func newGuard(c *Config) *guard {
+	g := &guard{}
+	g.tokens.Store(newBearers(c.Token, c.ReadToken))
 	host := "127.0.0.1"
 	if c.Listen != "" {
 		host, _, _ = net.SplitHostPort(c.Listen)
@@ -32,6 +37,23 @@ func newGuard(c *Config) guard {
 		g.hosts = []string{"localhost", "127.0.0.1", "::1", host}
 	}
 	return g
+}
+
+func newBearers(full, read string) *bearers { return &bearers{newSecret(full), newSecret(read)} }
+
+// SetTokens has the port take other tokens from now on, instead of those of the
+// Config. Where one was needed, one is; a port without stays without. Streams that
+// are open go on. It may be called from any goroutine.
+func (s *Server) SetTokens(full, read string) error {
+	c := s.config
+	if c.Token, c.ReadToken = full, read; c.guarded() != s.config.guarded() {
+		return errors.New("set admin tokens: the port has some for its whole life, or none")
+	}
+	if err := CheckConfig(c); err != nil {
+		return err
+	}
+	s.guard.tokens.Store(newBearers(full, read))
+	return nil
 }
 
 // access is what an asker may do.
@@ -112,12 +134,13 @@ func splitHost(s, missing string) (host, port string, ok bool) {
 
 // access says what the request's token allows.
 func (g *guard) access(r *http.Request) access {
-	if !g.full.set && !g.read.set {
+	t := g.tokens.Load()
+	if !t.full.set && !t.read.set {
 		return accessFull
 	}
 	token := bearer(r.Header["Authorization"])
 	// Both are always compared, so that time tells nothing of which was near.
-	full, read := g.full.is(token), g.read.is(token)
+	full, read := t.full.is(token), t.read.is(token)
 	switch {
 	case full:
 		return accessFull

@@ -62,7 +62,7 @@ const (
 type Server struct {
 	// Set by New, then only read.
 	config  Config
-	guard   guard
+	guard   *guard
 	routes  map[string]*route // by whole path
 	below   map[string]*route // by what comes before the last segment
 	handler http.Handler

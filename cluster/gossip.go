@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -65,14 +67,17 @@ type Gossip struct {
 	host    string
 	port    int
 	list    *memberlist.Memberlist
-	changed chan struct{} // one slot
-	update  chan struct{} // one slot: our metadata changed
-	greet   chan string   // addresses; what does not fit is left to join
-	address string        // ours, as others see it
+	changed chan struct{}       // one slot
+	update  chan struct{}       // one slot: our metadata changed
+	greet   chan string         // addresses; what does not fit is left to join
+	address string              // ours, as others see it
+	keyring *memberlist.Keyring // nil without keys
 	dialing context.Context
 	hangUp  context.CancelFunc // ends dialing
 
 	stats gossipStats
+
+	rotating sync.Mutex // held by SetKeys
 
 	mu    sync.Mutex
 	self  Node // its State and Instance are what was announced
@@ -218,7 +223,57 @@ func (g *Gossip) settings(trans *transport, bind, advertise string, logger *log.
 		// NewGossip has checked the keys; nothing else can be wrong with them.
 		c.Keyring, _ = memberlist.NewKeyring(g.cfg.Keys, g.cfg.Keys[0])
 	}
+	g.keyring = c.Keyring
 	return c
+}
+
+// SetKeys has what is said from now on be encrypted with the first of other keys,
+// and decrypts with all of them. It comes after Open, and may be called from any
+// goroutine. Gossip that began without keys stays so.
+func (g *Gossip) SetKeys(keys [][]byte) error {
+	if len(keys) == 0 || g.keyring == nil {
+		return errors.New("set gossip keys: gossip is encrypted from its beginning to its end, or never")
+	}
+	for i, key := range keys {
+		if err := memberlist.ValidateKey(key); err != nil {
+			return fmt.Errorf("set gossip keys: key %d: %w", i+1, err)
+		}
+	}
+	g.rotating.Lock()
+	defer g.rotating.Unlock()
+	return setKeyring(g.keyring, keys)
+}
+
+// setKeyring makes a keyring hold exactly these keys. At every moment it has a
+// key to encrypt with that is among the old or the new ones.
+//
+// RemoveKey closes the gap in the very slice that packets are being decrypted
+// with, so it is only used on the last key, where there is none to close. What
+// should stay and stands behind one that goes is taken off and put back: a packet
+// that needs it in between is lost, as packets are.
+func setKeyring(ring *memberlist.Keyring, keys [][]byte) error {
+	for _, key := range keys {
+		if err := ring.AddKey(key); err != nil {
+			return err
+		}
+	}
+	if err := ring.UseKey(keys[0]); err != nil {
+		return err
+	}
+	wanted := func(key []byte) bool {
+		return slices.ContainsFunc(keys, func(k []byte) bool { return bytes.Equal(k, key) })
+	}
+	for held := ring.GetKeys(); slices.ContainsFunc(held, func(k []byte) bool { return !wanted(k) }); held = ring.GetKeys() {
+		if err := ring.RemoveKey(held[len(held)-1]); err != nil {
+			return err
+		}
+	}
+	for _, key := range keys {
+		if err := ring.AddKey(key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // hostAddress resolves a host to one IP address; an empty host is otherwise.

@@ -70,7 +70,7 @@ func (m *Mesh) accept(ctx context.Context, raw net.Conn) {
 	from := hostOf(raw.RemoteAddr())
 	var str *stream
 	welcomed := false
-	c, peer, err := run(ctx, raw, m.cfg, false, func(x *exchange) (Peer, error) {
+	c, peer, err := run(ctx, raw, m.config(), false, func(x *exchange) (Peer, error) {
 		return x.accept(func(p *Peer) (r *Refusal) {
 			// From here on no flood ends it: who reads a Welcome relies on it.
 			if welcomed = m.hellos.remove(raw); !welcomed {

@@ -53,7 +53,7 @@ type Config struct {
 
 	// Keys are the cluster keys, 16 to 64 bytes each, at most 8. The first
 	// signs, all verify: to rotate, add the new one behind the old one on all
-	// nodes, then swap them, then drop the old one.
+	// nodes, then swap them, then drop the old one. Mesh.SetKeys replaces them.
 	// If empty, nothing is proved, and a node that has a key is refused.
 	Keys [][]byte
 

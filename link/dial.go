@@ -80,7 +80,7 @@ func (m *Mesh) connect(ctx context.Context, name proto.NodeName, index int) *Lin
 		}
 		return nil
 	}
-	c, peer, err := Open(ctx, c, *m.cfg, name, index)
+	c, peer, err := Open(ctx, c, *m.config(), name, index)
 	if err != nil {
 		if ctx.Err() == nil {
 			m.refuse(addr, name, err)

@@ -49,6 +49,7 @@ type Mesh struct {
 	lanes []*lane
 	log   *limitedLog
 
+	keys                atomic.Pointer[[][]byte] // in place of cfg.Keys; see SetKeys
 	hellos              hellos
 	streams             streams
 	probes              atomic.Uint64
@@ -96,10 +97,36 @@ func NewMesh(cfg Config, lanes []Lane) (*Mesh, error) {
 		return nil, err
 	}
 	m := &Mesh{cfg: f, log: newLimitedLog(f.Logger), nodes: map[proto.NodeName]*node{}}
+	m.keys.Store(&f.Keys)
 	for _, l := range lanes {
 		m.lanes = append(m.lanes, &lane{mesh: m, loop: l.Loop, events: l.Events})
 	}
 	return m, nil
+}
+
+// SetKeys has hellos from now on prove with the first of other cluster keys, and
+// take proofs of all. Links and streams that are open stay as they are, and a
+// hello under way ends with the keys that it began with. Where there were no keys
+// there can be none now, and the other way round. It may be called from any
+// goroutine.
+func (m *Mesh) SetKeys(keys [][]byte) error {
+	if (len(keys) == 0) != (len(m.cfg.Keys) == 0) {
+		return errors.New("set cluster keys: a node has some for its whole life, or none")
+	}
+	c := *m.cfg
+	c.Keys = keys
+	if err := c.check(); err != nil {
+		return fmt.Errorf("set cluster keys: %w", err)
+	}
+	m.keys.Store(&keys)
+	return nil
+}
+
+// config is what a hello goes by that begins now.
+func (m *Mesh) config() *Config {
+	c := *m.cfg
+	c.Keys = *m.keys.Load()
+	return &c
 }
 
 // Run dials what is wanted until ctx ends, and returns its error. When it

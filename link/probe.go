@@ -56,7 +56,7 @@ func (m *Mesh) Probe(ctx context.Context, target proto.NodeName, addr string) Fa
 		}
 		return FateUnknown
 	}
-	c, peer, err := run(ctx, c, m.cfg, true, func(x *exchange) (Peer, error) { return x.open(PurposeProbe, target, 0) })
+	c, peer, err := run(ctx, c, m.config(), true, func(x *exchange) (Peer, error) { return x.open(PurposeProbe, target, 0) })
 	if err == nil {
 		c.Close()
 		return fateOf(target, peer.Name)

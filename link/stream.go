@@ -46,7 +46,7 @@ func (m *Mesh) dialStream(ctx context.Context, target proto.NodeName, addr strin
 		raw.Close()
 		return nil, err
 	}
-	c, _, err := run(ctx, raw, m.cfg, true, func(x *exchange) (Peer, error) { return x.open(PurposeStream, target, 0) })
+	c, _, err := run(ctx, raw, m.config(), true, func(x *exchange) (Peer, error) { return x.open(PurposeStream, target, 0) })
 	if err != nil {
 		s.Close()
 		if ctx.Err() == nil {

@@ -3,6 +3,7 @@ package router
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"slices"
 	"strconv"
 	"time"
@@ -97,7 +98,7 @@ func (c *conn) ask(req *websocket.Request, b []byte, n int) int {
 // admitPost judges who may publish here, and what.
 func (c *conn) admitPost(req *websocket.Request) (websocket.Publish, *websocket.HTTPError) {
 	r := c.lane.router
-	if len(r.apiKeys) == 0 {
+	if r.APIKeys() == 0 {
 		return websocket.Publish{}, errPublishOff
 	}
 	ip, err := c.checkSource(req)
@@ -119,12 +120,33 @@ func (c *conn) admitPost(req *websocket.Request) (websocket.Publish, *websocket.
 	return p, c.enter(ip)
 }
 
+// apiKeys are hashes of them, so that they compare alike.
+type apiKeys [][sha256.Size]byte
+
+// SetAPIKeys has the router take other keys from now on; with none, publishing
+// over HTTP is off. What was let in is finished. It may be called from any
+// goroutine.
+func (r *Router) SetAPIKeys(keys []string) error {
+	hashes := make(apiKeys, len(keys))
+	for i, key := range keys {
+		if key == "" {
+			return errors.New("an api key is empty")
+		}
+		hashes[i] = sha256.Sum256([]byte(key))
+	}
+	r.apiKeys.Store(&hashes)
+	return nil
+}
+
+// APIKeys is how many keys are taken.
+func (r *Router) APIKeys() int { return len(*r.apiKeys.Load()) }
+
 // authorized compares in a time that depends on nothing but the number of keys.
 func (r *Router) authorized(bearer string) bool {
 	sum := sha256.Sum256([]byte(bearer))
 	found := 0
-	for i := range r.apiKeys {
-		found |= subtle.ConstantTimeCompare(sum[:], r.apiKeys[i][:])
+	for _, key := range *r.apiKeys.Load() {
+		found |= subtle.ConstantTimeCompare(sum[:], key[:])
 	}
 	return found == 1
 }

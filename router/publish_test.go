@@ -679,3 +679,31 @@ func TestComeBackForAPosition(t *testing.T) {
 		}
 	})
 }
+
+// Keys are replaced while the router runs: what was let in is finished.
+func TestAPIKeysAreReplaced(t *testing.T) {
+	inDesk(t, Config{APIKeys: []string{apiKey}}, func(d *desk) {
+		next := func(text string) string { return strings.Replace(text, apiKey, apiNext, 1) }
+		d.want(message("a", "one"), d.placed(1))
+		d.want(next(message("a", "two")), "401 unauthorized")
+		slow := d.send(message("a", "slow")[:len(message("a", "slow"))-1])
+		time.Sleep(time.Second)
+		if err := d.r.SetAPIKeys([]string{apiNext}); err != nil || d.r.APIKeys() != 1 {
+			t.Error(err)
+		}
+		io.WriteString(slow, "w")
+		if got, _ := d.answer(slow); got != d.placed(2) {
+			t.Errorf("what was let in: %s", got)
+		}
+		d.want(message("a", "one"), "401 unauthorized")
+		d.want(next(message("a", "three")), d.placed(3))
+		if err := d.r.SetAPIKeys([]string{apiKey, ""}); err == nil {
+			t.Error("an empty key was taken")
+		}
+		d.want(next(message("a", "four")), d.placed(4))
+		if err := d.r.SetAPIKeys(nil); err != nil {
+			t.Error(err)
+		}
+		d.want(next(message("a", "five")), "404 not_found")
+	})
+}

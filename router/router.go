@@ -17,7 +17,6 @@ package router
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ type Router struct {
 	limits websocket.Limits
 	lanes  []*lane
 
-	apiKeys [][sha256.Size]byte // hashed, so that they compare alike
+	apiKeys atomic.Pointer[apiKeys] // SetAPIKeys replaces them
 
 	listener atomic.Pointer[net.Listener]
 	open     atomic.Int64 // WebSockets, until their sockets are closed
@@ -88,11 +87,8 @@ func New(cfg Config) (*Router, error) {
 	// of this node means nobody. Those of posts have their top bit set, the next
 	// one is proto.TimedConn.
 	r.ids.Store(rand.Uint64() >> 3)
-	for _, key := range cfg.APIKeys {
-		if key == "" {
-			return nil, errors.New("new router: an api key is empty")
-		}
-		r.apiKeys = append(r.apiKeys, sha256.Sum256([]byte(key)))
+	if err := r.SetAPIKeys(cfg.APIKeys); err != nil {
+		return nil, fmt.Errorf("new router: %w", err)
 	}
 	for i := range cfg.Lanes {
 		l, err := newLane(r, i)

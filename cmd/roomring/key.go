@@ -25,8 +25,10 @@ func (keyCommand) Help() string {
 
 With --out, what is there already stays, so it can be run at every start. A missing directory is made, for this user
 alone.
-To change the key of a running cluster, have its nodes first take OLD,NEW, then NEW,OLD, then NEW: the first key
-encrypts, all decrypt.`
+To change the key of a running cluster, restart nothing: write OLD,NEW into the --cluster-key-file of every node and
+send each a SIGHUP; once all have it, NEW,OLD everywhere; then NEW. The first key encrypts, all decrypt. A node refuses
+a step that would cut it off. How far each is: roomring_cluster_key_info in /metrics, and roomring doctor.
+Nodes with --cluster-key take the same three steps by restarts.`
 }
 
 // Run prints a new key, or writes one to each file that is missing.

@@ -100,7 +100,7 @@ func (n *Node) told(ctx context.Context) (t admin.Told, err error) {
 	if table := n.cluster.Table(); table != nil {
 		t.Table = table.Version
 	}
-	t.Settings = n.settings
+	t.Settings = n.settingsNow()
 	speaks := n.protocols()
 	t.Protocols = [2]uint16{speaks.Min, speaks.Max}
 	return t, nil

@@ -53,6 +53,7 @@ func (n *Node) own() []admin.Sample {
 		about("node_info", "1, with who this node is.", prometheus.Labels{
 			"cluster": n.cfg.Cluster, "id": string(n.name.ID()), "incarnation": n.name.Incarnation().String(), "role": n.kind.String(), "zone": n.cfg.Zone,
 		}),
+		about("cluster_key_info", "1, with the fingerprint of the cluster key that this node uses, and how many it knows.", n.keyLabels()),
 		gauge("ready", "1 while this node should be given work, as /readyz says.", truth(ready)),
 		gauge("draining", "1 from when this node was told to leave.", truth(n.control.draining.Load())),
 		gauge("memory_limit_bytes", "What this process may use: --memory-limit, as it took effect.", float64(n.process.memory(n.memoryLimit).Limit)),

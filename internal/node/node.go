@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,7 @@ type Config struct {
 	Followers       int           // copies beside the owner's, 0 or 1, of a cluster that this shard leads; negative: as it is
 	MaxMoves        int           // partitions that are moved at a time while this node leads; if zero, 32; if negative, none is
 	DrainTime       time.Duration // for a shard to hand over what it has when it drains; if zero, a minute
-	Keys            [][]byte      // cluster keys; the first encrypts, all decrypt
+	Keys            [][]byte      // cluster keys; the first encrypts, all decrypt; see SetKeys
 	LinkTLS         *link.TLS     // mutual TLS on links; if nil, plain
 
 	// VersionMin and VersionMax are the protocol versions to speak; for tests.
@@ -96,9 +97,11 @@ type Node struct {
 
 	registry *prometheus.Registry
 
-	started     int64    // wall time in Unix milliseconds
-	settings    settings // what should be alike
-	memoryLimit int64    // that of the role's Config, in bytes
+	started     int64                    // wall time in Unix milliseconds
+	settings    settings                 // what should be alike
+	memoryLimit int64                    // that of the role's Config, in bytes
+	keys        atomic.Pointer[[][]byte] // cluster keys in use; SetKeys changes them
+	rotating    sync.Mutex               // held by SetKeys
 	process     process
 	sampler     *sampler
 	album       album
@@ -178,6 +181,7 @@ func open(cfg Config, kind proto.Role, listen string, build func(*Node) (role, e
 		cfg.Logger = zap.NewNop()
 	}
 	n := &Node{cfg: cfg, kind: kind, name: proto.MakeNodeName(cfg.ID, inc), log: cfg.Logger, registry: prometheus.NewRegistry()}
+	n.keys.Store(&n.cfg.Keys)
 	n.control, n.sampler, n.started = newControl(n), newSampler(n.nodes), time.Now().UnixMilli()
 	n.planning, n.leaves = make(chan struct{}, 1), make(chan struct{})
 	defer func() {

@@ -22,7 +22,7 @@ type settings map[string]string
 func commonSettings(c *Config) settings {
 	s := settings{"cluster": c.Cluster, "partitions": strconv.Itoa(cmp.Or(c.Partitions, proto.Partitions))}
 	s["max-moves"] = number(c.MaxMoves)
-	s["cluster-key"] = secrets(len(c.Keys))
+	s["cluster-key"] = secrets(len(c.Keys)) // which is the first, settingsNow adds
 	s["admin-token"], s["admin-read-token"] = secret(c.AdminToken != ""), secret(c.AdminReadToken != "")
 	s["link-cert"] = secret(c.LinkTLS != nil)
 	return s

@@ -87,6 +87,23 @@ func ReadAPIKeys(file string) ([]string, error) { return readSecret(file, parseA
 // ReadToken reads a file of one token, as --admin-token-file names one. Errors never show it.
 func ReadToken(file string) (string, error) { return readSecret(file, parseToken) }
 
+// ReadAdminTokens reads the files of admin tokens again; one that was given without a file stays. Errors
+// name the flag, and never show a token.
+func (n *Node) ReadAdminTokens() (t AdminTokens, err error) {
+	t = n.adminToken
+	if file := n.AdminTokenFile; file != "" {
+		if t.Full, err = ReadToken(file); err != nil {
+			return t, fmt.Errorf("--admin-token-file: %w", err)
+		}
+	}
+	if file := n.AdminReadTokenFile; file != "" {
+		if t.Read, err = ReadToken(file); err != nil {
+			return t, fmt.Errorf("--admin-read-token-file: %w", err)
+		}
+	}
+	return t, nil
+}
+
 // readSecret reads a file with the function that parses it.
 func readSecret[S any](name string, parse func(string) (S, error)) (secret S, err error) {
 	text, err := os.ReadFile(name)

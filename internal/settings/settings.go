@@ -30,7 +30,7 @@ type Router struct {
 	TLSCert        string   `name:"tls-cert" group:"Clients" placeholder:"FILE" help:"Certificate (PEM) for --listen; read again on SIGHUP."`
 	TLSKey         string   `name:"tls-key" group:"Clients" placeholder:"FILE" help:"Key (PEM) of --tls-cert; read again with it."`
 	APIKey         Secret   `name:"api-key" group:"Clients" placeholder:"KEY,..." help:"Bearer tokens that may publish with POST /v1/rooms/{room}/messages, 16 characters or more (default: nobody may)."`
-	APIKeyFile     string   `name:"api-key-file" group:"Clients" placeholder:"FILE" help:"The same from a file, so that no process list shows them."`
+	APIKeyFile     string   `name:"api-key-file" group:"Clients" placeholder:"FILE" help:"The same from a file, so that no process list shows them; read again on SIGHUP."`
 
 	MaxMessage    Bytes         `name:"max-message" group:"Limits" placeholder:"SIZE" default:"64KiB" help:"Largest message of a client; a larger one closes its conn with 1009."`
 	MaxConns      int           `name:"max-conns" group:"Limits" placeholder:"N" default:"0" help:"Clients at once. 0 = as many as file descriptors and half of --memory-limit allow."`
@@ -75,14 +75,14 @@ type Node struct {
 	MaxMoves int `name:"max-moves" group:"Cluster" placeholder:"N" default:"32" help:"Partitions that are copied or handed over at a time, while this node leads. 0 = none."`
 
 	ClusterKey         Secret `name:"cluster-key" group:"Security" placeholder:"BASE64,..." help:"32-byte keys (roomring key); the first encrypts, all decrypt."`
-	ClusterKeyFile     string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it."`
+	ClusterKeyFile     string `name:"cluster-key-file" group:"Security" placeholder:"FILE" help:"The same from a file, so that no process list shows it; read again on SIGHUP."`
 	LinkCert           string `name:"link-cert" group:"Security" placeholder:"FILE" help:"This node's certificate (PEM) for mutual TLS 1.3 on links; read again on SIGHUP."`
 	LinkKey            string `name:"link-key" group:"Security" placeholder:"FILE" help:"Key (PEM) of --link-cert; read again with it."`
 	LinkCA             string `name:"link-ca" group:"Security" placeholder:"FILE" help:"Authority (PEM) that signed every node's certificate; read again with it."`
 	AdminToken         Secret `name:"admin-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for everything on --admin, 16 characters or more."`
-	AdminTokenFile     string `name:"admin-token-file" group:"Security" placeholder:"FILE" help:"--admin-token from a file, so that no process list shows it."`
+	AdminTokenFile     string `name:"admin-token-file" group:"Security" placeholder:"FILE" help:"--admin-token from a file, so that no process list shows it; read again on SIGHUP."`
 	AdminReadToken     Secret `name:"admin-read-token" group:"Security" placeholder:"TOKEN" help:"Bearer token for what only reads on --admin."`
-	AdminReadTokenFile string `name:"admin-read-token-file" group:"Security" placeholder:"FILE" help:"--admin-read-token from a file."`
+	AdminReadTokenFile string `name:"admin-read-token-file" group:"Security" placeholder:"FILE" help:"--admin-read-token from a file; read again on SIGHUP."`
 
 	MemoryLimit Bytes  `name:"memory-limit" group:"Process" placeholder:"SIZE" default:"0" help:"Memory to stay under. 0 = GOMEMLIMIT, else the cgroup's limit, else half of RAM."`
 	LogLevel    string `name:"log-level" group:"Process" placeholder:"LEVEL" default:"info" help:"debug, info, warn or error. Logs go to stderr."`

@@ -16,9 +16,12 @@ import (
 type Certificates struct {
 	Clients *Certificate // of --tls-cert; nil without
 	Links   *link.TLS    // of --link-cert; nil without
+
+	secrets   []secret // files of keys and tokens
+	fixedKeys string   // why the cluster keys are not among them; "" if they are
 }
 
-// Follow reads the certificates again whenever heard has a value, until ctx ends. Without any it does
+// Follow reads certificates, keys and tokens again whenever heard has a value, until ctx ends. Without any it does
 // nothing then: what tells all nodes to read their certificates must not kill one. The reading is done
 // inside around, which may tell somebody when it begins and ends.
 func (c *Certificates) Follow(ctx context.Context, heard <-chan os.Signal, around func(read func()), log *zap.Logger) {
@@ -32,7 +35,8 @@ func (c *Certificates) Follow(ctx context.Context, heard <-chan os.Signal, aroun
 	}
 }
 
-// Reload reads the certificates again. One that cannot be read stays as it is, and keeps no other back.
+// Reload reads certificates, keys and tokens again. One that cannot be read stays as it is, and keeps no
+// other back.
 func (c *Certificates) Reload(log *zap.Logger) {
 	reload := func(of string, read func() error) {
 		if err := read(); err != nil {
@@ -47,6 +51,7 @@ func (c *Certificates) Reload(log *zap.Logger) {
 	if c.Links != nil {
 		reload("links", c.Links.Reload)
 	}
+	c.reloadSecrets(log)
 }
 
 // Certificate is the certificate for clients. It can be replaced while conns are served: those that

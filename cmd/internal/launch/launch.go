@@ -31,7 +31,7 @@ func Router(s *settings.Router, log *zap.Logger) (*node.Node, *Certificates, err
 		config.TLS = certificate.TLS()
 	}
 	n, err := node.OpenRouter(common, s.Listen, config)
-	return n, &Certificates{Clients: certificate, Links: common.LinkTLS}, err
+	return n, &Certificates{Clients: certificate, Links: common.LinkTLS, secrets: routerSecrets(s, n), fixedKeys: fixedKeys(&s.Node)}, err
 }
 
 // Shard opens a shard's ports; nothing is served until it runs.
@@ -45,7 +45,7 @@ func Shard(s *settings.Shard, log *zap.Logger) (*node.Node, *Certificates, error
 		common.DrainTime = -1 // zero would be the default
 	}
 	n, err := node.OpenShard(common, ShardConfig(s))
-	return n, &Certificates{Links: common.LinkTLS}, err
+	return n, &Certificates{Links: common.LinkTLS, secrets: commonSecrets(&s.Node, n), fixedKeys: fixedKeys(&s.Node)}, err
 }
 
 // Common returns what routers and shards have in common.
