@@ -163,17 +163,19 @@ func TestBalancerFrozen(t *testing.T) {
 				}
 				most = max(most, time.Since(began))
 			}
+			var last time.Time
 			ended := func() (n int) {
 				for _, m := range members {
-					if m.ending() != nil {
+					if e := m.ending(); e != nil {
 						n++
+						last = e.when
 					}
 				}
 				return n
 			}
 			eventually(t, "the conns of the frozen router have ended", patience, func() bool { return ended() == at })
 			t.Logf("%s: %d of %d conns were at the frozen router, and ended within %.1f s; of 20 new clients, %d tries hung for 3 s; in after %.1f s at most",
-				b.file, at, len(members), time.Since(began).Seconds(), hung, most.Seconds())
+				b.file, at, len(members), last.Sub(began).Seconds(), hung, most.Seconds())
 			b.nodes["r1"].signal(syscall.SIGCONT)
 		})
 	}

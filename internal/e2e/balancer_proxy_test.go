@@ -219,9 +219,12 @@ func (b *balancer) client() *tls.Config {
 // nginx take no clients any more, which is a moment later.
 func (b *balancer) reload() {
 	b.t.Helper()
-	before := b.workers()
-	b.signal(b.again)
+	before, asked := b.workers(), time.Time{}
 	eventually(b.t, b.file+" has new workers", patience, func() bool {
+		if time.Since(asked) > 2*time.Second { // HAProxy that has just been started loses the signal
+			b.signal(b.again)
+			asked = time.Now()
+		}
 		return slices.ContainsFunc(b.workers(), func(pid int) bool { return !slices.Contains(before, pid) })
 	})
 	eventually(b.t, b.file+" has no old workers at its port", patience, func() bool {
