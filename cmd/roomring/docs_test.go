@@ -83,12 +83,13 @@ func flagsOf(of reflect.Type) (names []string) {
 var (
 	span   = regexp.MustCompile("`[^`\n]+`|(?m)^(?: {4}|\t).+$")
 	option = regexp.MustCompile(`(?:^|[\s=("'\[|])--([a-z][a-z0-9-]*)`)
-	call   = regexp.MustCompile(`(?:^|[\s/;|(])(roomring(?:-router|-shard)?)\b((?: +[a-z]+)*)`)
-	// foreign are programs of others, whose flags we do not judge.
-	foreign = regexp.MustCompile(`\b(docker|podman|kubectl|helm|systemctl|systemd-[a-z]+|journalctl|curl|git|npm|nginx|haproxy|prometheus|promtool|openssl|ssh|apt|apt-get|go|goreleaser|traefik|gh|cosign|syft|useradd|install|ulimit|jq|ip|iptables|sysctl|make|watch|nofile)\b`)
+	joint  = regexp.MustCompile(`&&|\|\||[;|]|\$\(`)
+	remark = regexp.MustCompile(`(?:^|\s)#\s.*`)
+	prefix = regexp.MustCompile(`^(?:\$|sudo|exec|timeout \S+|[A-Z_]+=\S*)\s+`)
 )
 
-// Flags, commands and programs that a page names are there: who copies a line gets what it says.
+// Flags, commands and programs that a page names are there: who copies a line gets what it says. What is
+// said of other programs is not judged.
 func TestPagesNameWhatThereIs(t *testing.T) {
 	flags, found := known(t), 0
 	var every []string
@@ -97,28 +98,28 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 	}
 	for page, text := range pages(t) {
 		for _, code := range span.FindAllString(text, -1) {
-			code = strings.Trim(code, "`")
-			if at := strings.Index(code, "# "); at > 0 && strings.HasPrefix(code, "    ") {
-				code = code[:at] // a remark
-			}
-			may, called, ours := every, "", call.FindStringSubmatch(code)
-			if ours != nil {
-				var ok bool
-				if called, ok = longest(flags, ours[1], strings.Fields(ours[2])); !ok {
-					t.Errorf("%s: there is no such command: %s", page, strings.TrimSpace(code))
-					continue
+			code = remark.ReplaceAllString(strings.Trim(code, "`"), "")
+			for _, command := range joint.Split(code, -1) {
+				command = strings.TrimSpace(command)
+				for prefix.MatchString(command) {
+					command = prefix.ReplaceAllString(command, "")
 				}
-				may = flags[called]
-			} else if foreign.MatchString(code) {
-				continue
-			}
-			if called == name { // the program as such, not a line to copy
-				may = every
-			}
-			for _, f := range option.FindAllStringSubmatch(code, -1) {
-				found++
-				if !slices.Contains(may, f[1]) && !elsewhere(code, f[1]) {
-					t.Errorf("%s: %s has no --%s: %s", page, orAny(called), f[1], strings.TrimSpace(code))
+				called, ok := whose(flags, command)
+				if !ok {
+					t.Errorf("%s: there is no such command: %s", page, command)
+				}
+				may := flags[called]
+				switch {
+				case strings.HasPrefix(command, "--"), called == name: // no line to copy, but words about one
+					may = every
+				case called == "":
+					continue // another program's
+				}
+				command, _, _ = strings.Cut(command, " -- ") // behind it are a node's
+				for _, f := range option.FindAllStringSubmatch(command, -1) {
+					if found++; !slices.Contains(may, f[1]) {
+						t.Errorf("%s: there is no --%s: %s", page, f[1], command)
+					}
 				}
 			}
 		}
@@ -128,33 +129,26 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 	}
 }
 
-// longest finds the command that words name: they may go on with its arguments.
-func longest(flags map[string][]string, program string, words []string) (called string, ok bool) {
-	called = program
-	if program != name || len(words) == 0 {
+// whose says which of our commands a line calls, "" for none, and whether there is one of that name.
+func whose(flags map[string][]string, line string) (called string, ok bool) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		return "", true
+	}
+	called = filepath.Base(words[0])
+	if _, ours := flags[called]; !ours {
+		return "", true
+	}
+	if called != name || len(words) == 1 || !regexp.MustCompile(`^[a-z]+$`).MatchString(words[1]) {
 		return called, true
 	}
-	for _, word := range words {
-		if _, known := flags[called+" "+word]; !known && called+" "+word != name+" bench" {
+	for _, word := range words[1:] {
+		if _, there := flags[called+" "+word]; !there {
 			break
 		}
 		called += " " + word
 	}
 	return called, called != name
-}
-
-// elsewhere reports whether a flag is behind a word of another program on the line, or behind --, where a
-// node's own flags go.
-func elsewhere(code, flag string) bool {
-	before, _, _ := strings.Cut(code, "--"+flag)
-	return foreign.MatchString(before) || strings.Contains(before, " -- ")
-}
-
-func orAny(called string) string {
-	if called == "" {
-		return "no program of ours"
-	}
-	return called
 }
 
 // Paths that a page names are in openapi.yaml, which tests hold against the handlers, or the client's.
