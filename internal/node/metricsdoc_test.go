@@ -437,7 +437,8 @@ func TestOthersAskForWhatThereIs(t *testing.T) {
 				found++
 				name = strings.Trim(name, `"`)
 				part := strings.Contains(string(text), name+"_…") || strings.Contains(string(text), ":"+name+":") // of a name, or recorded
-				if !known[name] && !part {
+				network := strings.Contains(string(text), "network: "+name) // of Docker, which joins words so, too
+				if !known[name] && !part && !network {
 					t.Errorf("%s names %s, which nobody shows", path, name)
 				}
 			}
