@@ -33,6 +33,7 @@ type cluster struct {
 	seeds  string
 	expect int
 	data   string // where nodes keep their votes; if empty, nowhere
+	files  string // directory of the files "key" and "token", for key and token; if empty, they are flags
 	nodes  map[string]*node
 	listen map[string]string // where a router serves clients, by id; if missing, at any free port
 
@@ -121,8 +122,12 @@ func portFree(port int) bool {
 func (c *cluster) args(id string, more ...string) []string {
 	args := []string{"--id", id, "--cluster", c.name, "--admin", "127.0.0.1:0",
 		"--gossip", fmt.Sprintf("127.0.0.1:%d", c.ports[id]), "--link", fmt.Sprintf("127.0.0.1:%d", c.ports[id]+1),
-		"--join", c.seeds, "--cluster-key", c.key, "--admin-token", c.token, "--log-format", "json",
-		"--max-moves", strconv.Itoa(c.moves)}
+		"--join", c.seeds, "--log-format", "json", "--max-moves", strconv.Itoa(c.moves)}
+	if c.files != "" {
+		args = append(args, "--cluster-key-file", filepath.Join(c.files, "key"), "--admin-token-file", filepath.Join(c.files, "token"))
+	} else {
+		args = append(args, "--cluster-key", c.key, "--admin-token", c.token)
+	}
 	if c.data != "" {
 		args = append(args, "--data-dir", filepath.Join(c.data, id))
 	}

@@ -17,6 +17,6 @@
 // client_test.go (a WebSocket and what it heard), traffic_test.go (many raw ones, and how long each room
 // stood still), then the tests: ring; of rooms that move kill (load is there), handoff, drain, deploy,
 // copies, freeze, publish; stall, command; of what operators see agreement and watched; of the register council (its leader and voters), majority
-// (what is left without one), forget, instance (two clusters that meet), rotation (of keys), stranger and
+// (what is left without one), forget, instance (two clusters that meet), rotation (of keys, by restarts and by signals), stranger and
 // certificate (who is kept out); hardening and idle come last.
 package e2e
