@@ -27,14 +27,14 @@ const idleConns = 4000
 func TestBalancerMemory(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			b := newBalanced(t, kind)
 			b.hold(200, "warm") // what a proxy sets aside once is not counted
 			memory, descriptors := b.resident(), b.descriptors()
 			b.hold(idleConns, "cold")
 			more := float64(b.resident()-memory) / idleConns
 			each := float64(b.descriptors()-descriptors) / idleConns
-			t.Logf("%s: %d idle conns: %.1f KB and %.2f descriptors of the proxy each", b.file, idleConns, more/1024, each)
+			t.Logf("%s: %d idle conns: %.1f KB and %.2f descriptors of the proxy each", b.title, idleConns, more/1024, each)
 			if more > 100<<10 || each < 1.9 || each > 2.1 {
 				t.Error("that is not what README says")
 			}
@@ -86,7 +86,7 @@ func (b *balancer) descriptors() (n int) {
 func TestBalancerStorm(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			b := newBalanced(t, kind)
 			v := b.startVerify("--rooms", "400", "--members", "5", "--rate", "2000")
 			b.pass(3 * time.Second)
@@ -95,7 +95,7 @@ func TestBalancerStorm(t *testing.T) {
 			b.balancer.start()
 			b.pass(20 * time.Second)
 			r := v.end()
-			t.Logf("%s: %s; back after p50 %.0f ms, max %.0f ms; %d tries failed", b.file, r.Verdict, r.BackP50, r.BackMax, r.DialErrors)
+			t.Logf("%s: %s; back after p50 %.0f ms, max %.0f ms; %d tries failed", b.title, r.Verdict, r.BackP50, r.BackMax, r.DialErrors)
 			if !r.Held || r.Away > 0 || r.Closed != 2000 {
 				t.Errorf("%v; %d closed, %d not back; %s", r.Broken, r.Closed, r.Away, r.FirstError)
 			}
@@ -108,26 +108,45 @@ func TestBalancerStorm(t *testing.T) {
 func TestBalancerIdle(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			t.Parallel()
 			b := newBalanced(t, kind)
 			short := newBalancer(t, kind, freePorts(t, 1, 0), b.behind...)
+			short.trust(b.balancer) // where TLS ends at the routers
 			b.wait(28)
 			b.reload()
 			short.wait(5)
 			short.start()
+			b.checkSilence()
 			stays := b.member("idle")
 			other := &balanced{cluster: b.cluster, balancer: short, t: t}
 			goes := other.member("idle")
 			began := time.Now()
 			goes.waitEnd(patience)
-			t.Logf("%s: with 5 s, closed after %.1f s", b.file, time.Since(began).Seconds())
+			t.Logf("%s: with 5 s, closed after %.1f s", b.title, time.Since(began).Seconds())
 			b.pass(time.Until(began.Add(62 * time.Second)))
 			if e := stays.ending(); e != nil {
-				t.Errorf("%s: with 28 s: %s", b.file, e)
+				t.Errorf("%s: with 28 s: %s", b.title, e)
 			}
 			stays.echo("still here", patience)
 		})
+	}
+}
+
+// checkSilence has a client connect and say nothing.
+func (b *balanced) checkSilence() {
+	b.t.Helper()
+	began := time.Now()
+	conn, err := net.Dial("tcp", b.address)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(began.Add(20 * time.Second))
+	_, err = io.Copy(io.Discard, conn)
+	b.t.Logf("%s: a client that says nothing was closed after %.1f s", b.title, time.Since(began).Seconds())
+	if time.Since(began) > 15*time.Second {
+		b.t.Errorf("it should be gone: %v", err)
 	}
 }
 
@@ -143,7 +162,7 @@ func (b *balancer) wait(seconds int) {
 func TestBalancerFrozen(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			t.Parallel()
 			b := newBalanced(t, kind)
 			b.wait(28) // of nginx, which knows nothing else: the test need not take longer
@@ -175,7 +194,7 @@ func TestBalancerFrozen(t *testing.T) {
 			}
 			eventually(t, "the conns of the frozen router have ended", patience, func() bool { return ended() == at })
 			t.Logf("%s: %d of %d conns were at the frozen router, and ended within %.1f s; of 20 new clients, %d tries hung for 3 s; in after %.1f s at most",
-				b.file, at, len(members), last.Sub(began).Seconds(), hung, most.Seconds())
+				b.title, at, len(members), last.Sub(began).Seconds(), hung, most.Seconds())
 			b.nodes["r1"].signal(syscall.SIGCONT)
 		})
 	}
@@ -210,7 +229,7 @@ const (
 func TestBalancerSlow(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			b := newBalanced(t, kind)
 			b.hold(100, "warm")
 			quick := b.member("busy", "echo=0")
@@ -243,7 +262,7 @@ func TestBalancerSlow(t *testing.T) {
 				in += int(n)
 			}
 			t.Logf("%s: %d clients that read nothing of %s in %.0f s: at most %.0f KB of the proxy and %.0f KB of the kernel's buffers each (of all sockets on its way); each had %s waiting when it was read",
-				b.file, slowReaders, mega(int64(sent)), time.Since(began).Seconds(), float64(user)/slowReaders/1024, float64(system)/slowReaders/1024, mega(int64(in/slowReaders)))
+				b.title, slowReaders, mega(int64(sent)), time.Since(began).Seconds(), float64(user)/slowReaders/1024, float64(system)/slowReaders/1024, mega(int64(in/slowReaders)))
 			if user > slowReaders<<20 {
 				t.Error("the proxy keeps without bound")
 			}

@@ -26,10 +26,11 @@ import (
 
 // balancing is one of the files under deploy that stand a proxy before routers, and what is true of it.
 type balancing struct {
+	title string                                            // of the test
 	file  string                                            // under deploy
 	run   func(b *balancer) *exec.Cmd                       // that proxy, in the foreground
 	again syscall.Signal                                    // has it read its file again
-	flags func(address string) []string                     // of the routers behind it
+	flags func(b *balancer) []string                        // of the routers behind it
 	adapt func(b *balancer, behind []string) []substitution // addresses and paths
 	http  bool                                              // it knows what a handshake is, and tries it again
 	away  func(b *balancer, router int, away bool)          // takes a router out before it is drained, or puts it back
@@ -40,27 +41,34 @@ type balancing struct {
 type substitution struct{ old, new string }
 
 var balancings = []*balancing{
-	{file: "nginx/http.conf", run: runNginx, again: syscall.SIGHUP, flags: behindHTTP, adapt: adaptNginx, http: true,
+	{title: "nginx http", file: "nginx/http.conf", run: runNginx, again: syscall.SIGHUP, flags: behindHTTP, adapt: adaptNginx, http: true,
 		waits: []substitution{{"proxy_read_timeout 75s", "proxy_read_timeout %ds"}, {"proxy_send_timeout 75s", "proxy_send_timeout %ds"}}},
-	{file: "nginx/stream.conf", run: runNginx, again: syscall.SIGHUP, flags: behindNginxStream, adapt: adaptNginx, away: (*balancer).markDown,
+	{title: "nginx stream", file: "nginx/stream.conf", run: runNginx, again: syscall.SIGHUP, flags: behindNginxStream, adapt: adaptNginx, away: (*balancer).markDown,
 		waits: []substitution{{"proxy_timeout 75s", "proxy_timeout %ds"}}},
-	{file: "haproxy/http.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindHTTP, adapt: adaptHAProxy, http: true,
+	{title: "haproxy http", file: "haproxy/http.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindHTTP, adapt: adaptHAProxy, http: true,
 		waits: []substitution{{"timeout tunnel 75s", "timeout tunnel %ds"}}},
-	{file: "haproxy/tcp.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindTCP, adapt: adaptHAProxy, away: (*balancer).setState,
-		waits: []substitution{{"timeout client 75s", "timeout client %ds"}, {"timeout server 75s", "timeout server %ds"}}},
+	{title: "haproxy tcp", file: "haproxy/tcp.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindTCP, adapt: adaptHAProxy, away: (*balancer).setState,
+		waits: []substitution{{"timeout tunnel 75s", "timeout tunnel %ds"}}},
+	{title: "nginx stream, TLS at routers", file: "nginx/stream.conf", run: runNginx, again: syscall.SIGHUP, flags: behindPlain, adapt: adaptPlain, away: (*balancer).markDown,
+		waits: []substitution{{"proxy_timeout 75s", "proxy_timeout %ds"}}},
 }
 
 // behindHTTP are the flags of a router that is told by headers whose request it is.
-func behindHTTP(string) []string { return []string{"--trusted-proxies", "127.0.0.1/32"} }
+func behindHTTP(*balancer) []string { return []string{"--trusted-proxies", "127.0.0.1/32"} }
 
 // behindTCP are those of one that is told by a PROXY header.
-func behindTCP(string) []string {
+func behindTCP(*balancer) []string {
 	return []string{"--trusted-proxies", "127.0.0.1/32", "--proxy-protocol"}
 }
 
 // behindNginxStream: that header says nothing of TLS, so what pages may connect has to be said.
-func behindNginxStream(address string) []string {
-	return append(behindTCP(address), "--allow-origin", "https://"+address)
+func behindNginxStream(b *balancer) []string {
+	return append(behindTCP(b), "--allow-origin", "https://"+b.address)
+}
+
+// behindPlain: TLS goes through to the routers.
+func behindPlain(b *balancer) []string {
+	return append(behindTCP(b), "--tls-cert", b.cert, "--tls-key", b.key)
 }
 
 func runNginx(b *balancer) *exec.Cmd {
@@ -76,6 +84,11 @@ func adaptNginx(b *balancer, behind []string) []substitution {
 		{"/run/nginx.pid", filepath.Join(b.dir, "nginx.pid")}, {"/var/log/nginx/", b.dir + "/"},
 		{"10.0.0.5:8000", behind[0]}, {"10.0.0.6:8000", behind[1]},
 	}
+}
+
+// adaptPlain takes TLS out, as README says.
+func adaptPlain(b *balancer, behind []string) []substitution {
+	return append(adaptNginx(b, behind), substitution{" ssl reuseport", " reuseport"}, substitution{"\n        ssl_", "\n        # ssl_"})
 }
 
 func adaptHAProxy(b *balancer, behind []string) []substitution {
@@ -183,24 +196,34 @@ func (b *balancer) makeCertificate() {
 // ca is the file of who signed the balancer's certificate.
 func (b *balancer) ca() string { return filepath.Join(b.dir, "ca.pem") }
 
+// trust has clients of b take what clients of another one take.
+func (b *balancer) trust(other *balancer) {
+	b.t.Helper()
+	text, err := os.ReadFile(other.ca())
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.roots.AppendCertsFromPEM(text)
+}
+
 // start starts the proxy, in a namespace of process ids: what it starts ends with it, however it ends.
 func (b *balancer) start() {
 	b.t.Helper()
-	b.process = startCommandWith(b.t, b.file, b.run(b), syscall.CLONE_NEWPID)
+	b.process = startCommandWith(b.t, b.title, b.run(b), syscall.CLONE_NEWPID)
 	b.waitOpen()
 	b.t.Cleanup(func() {
 		if b.t.Failed() {
 			text, _ := os.ReadFile(filepath.Join(b.dir, "error.log"))
-			b.t.Logf("%s: %s\n%s", b.file, tail(string(text), 20), tail(b.out.String(), 20))
+			b.t.Logf("%s: %s\n%s", b.title, tail(string(text), 20), tail(b.out.String(), 20))
 		}
 	})
 }
 
 func (b *balancer) waitOpen() {
 	b.t.Helper()
-	eventually(b.t, b.file+" takes TLS", patience, func() bool {
+	eventually(b.t, b.title+" takes TLS", patience, func() bool {
 		if b.ended() {
-			b.t.Fatalf("%s ended: %s", b.file, tail(b.log.String(), 20))
+			b.t.Fatalf("%s ended: %s", b.title, tail(b.log.String(), 20))
 		}
 		conn, err := tls.Dial("tcp", b.address, b.client())
 		if err == nil {
@@ -220,14 +243,14 @@ func (b *balancer) client() *tls.Config {
 func (b *balancer) reload() {
 	b.t.Helper()
 	before, asked := b.workers(), time.Time{}
-	eventually(b.t, b.file+" has new workers", patience, func() bool {
+	eventually(b.t, b.title+" has new workers", patience, func() bool {
 		if time.Since(asked) > 2*time.Second { // HAProxy that has just been started loses the signal
 			b.signal(b.again)
 			asked = time.Now()
 		}
 		return slices.ContainsFunc(b.workers(), func(pid int) bool { return !slices.Contains(before, pid) })
 	})
-	eventually(b.t, b.file+" has no old workers at its port", patience, func() bool {
+	eventually(b.t, b.title+" has no old workers at its port", patience, func() bool {
 		return b.again != syscall.SIGHUP || !slices.ContainsFunc(before, takesClients)
 	})
 	b.waitOpen()

@@ -45,7 +45,7 @@ func newBalanced(t *testing.T, kind *balancing, flags ...string) *balanced {
 	port := freePorts(t, 3, 0, 1, 2)
 	c.listen = map[string]string{"r1": fmt.Sprintf("127.0.0.1:%d", port+1), "r2": fmt.Sprintf("127.0.0.1:%d", port+2)}
 	b.balancer = newBalancer(t, kind, port, c.listen["r1"], c.listen["r2"])
-	c.routerFlags = append(kind.flags(b.address), "--api-key", b.key)
+	c.routerFlags = append(kind.flags(b.balancer), "--api-key", b.key)
 	c.routerFlags = append(c.routerFlags, flags...)
 	c.startAll("s1", "s2", "s3", "r1", "r2")
 	b.balancer.start()
@@ -58,7 +58,7 @@ func newBalanced(t *testing.T, kind *balancing, flags ...string) *balanced {
 func TestBalancers(t *testing.T) {
 	needsBalancers(t)
 	for _, kind := range balancings {
-		t.Run(kind.file, func(t *testing.T) {
+		t.Run(kind.title, func(t *testing.T) {
 			b := newBalanced(t, kind, "--drain-time", "5s", "--max-conns-per-ip", fmt.Sprint(perAddress))
 			b.checkAddresses()
 			b.checkOrigins()
@@ -131,7 +131,7 @@ func (b *balanced) checkAddresses() {
 		}
 	}
 	other, err := b.from("127.0.0.6", nil, query("addresses"))
-	b.t.Logf("%s: of %d conns of one client that claims to be others: %v; another client: %d", b.file, 2*perAddress+20, answers, status(err))
+	b.t.Logf("%s: of %d conns of one client that claims to be others: %v; another client: %d", b.title, 2*perAddress+20, answers, status(err))
 	if answers[101] != 2*perAddress || answers[429] != 20 {
 		b.t.Errorf("want %d open and 20 refused", 2*perAddress)
 	}
@@ -157,13 +157,13 @@ func (b *balanced) conns(router string) int {
 func (b *balanced) checkOrigins() {
 	b.t.Helper()
 	plain := http.StatusForbidden
-	if b.file == "nginx/stream.conf" {
+	if b.title == "nginx stream" {
 		plain = http.StatusSwitchingProtocols
 	}
 	for origin, want := range map[string]int{"https://" + b.address: 101, "http://" + b.address: plain, "https://evil.example": 403, "null": 403} {
 		conn, err := b.from("127.0.0.1", http.Header{"Origin": {origin}}, query("origins"))
 		if got := status(err); got != want {
-			b.t.Errorf("%s: a page of %s: %d, %v, want %d", b.file, origin, got, err, want)
+			b.t.Errorf("%s: a page of %s: %d, %v, want %d", b.title, origin, got, err, want)
 		}
 		if conn != nil {
 			conn.Close()
@@ -198,10 +198,10 @@ func (b *balanced) checkPublishing() {
 		return answer.StatusCode, string(body)
 	}
 	if code, body := post("no key", ""); code != 200 || !strings.Contains(body, `"offset":1`) {
-		b.t.Errorf("%s: POST: %d %s", b.file, code, body)
+		b.t.Errorf("%s: POST: %d %s", b.title, code, body)
 	}
 	if code, body := post(strings.Repeat("m", 64<<10), ""); code != 200 {
-		b.t.Errorf("%s: POST of the largest message: %d %s", b.file, code, body)
+		b.t.Errorf("%s: POST of the largest message: %d %s", b.title, code, body)
 	}
 	heard := 2
 	for i := range 8 {
@@ -212,18 +212,18 @@ func (b *balanced) checkPublishing() {
 			continue
 		}
 		if first != again {
-			b.t.Errorf("%s: the same key got %s, then %s", b.file, first, again)
+			b.t.Errorf("%s: the same key got %s, then %s", b.title, first, again)
 		}
 	}
 	m.waitHeard(heard, patience)
 	if code, _ := post(strings.Repeat("m", 64<<10+1), ""); code != 413 {
-		b.t.Errorf("%s: POST of a message too large: %d", b.file, code)
+		b.t.Errorf("%s: POST of a message too large: %d", b.title, code)
 	}
 	if answer, err := public.Get("https://" + b.address + "/metrics"); err != nil || answer.StatusCode != 404 {
-		b.t.Errorf("%s: /metrics: %v, %v", b.file, answer, err)
+		b.t.Errorf("%s: /metrics: %v, %v", b.title, answer, err)
 	}
 	if answer, err := public.Get("https://" + b.address + "/healthz"); err != nil || answer.StatusCode != 200 {
-		b.t.Errorf("%s: /healthz: %v, %v", b.file, answer, err)
+		b.t.Errorf("%s: /healthz: %v, %v", b.title, answer, err)
 	}
 	m.conn.Close()
 }
@@ -238,7 +238,7 @@ func (b *balanced) checkAtOnce() {
 		m.echo(fmt.Sprint("message ", i), patience)
 		most = max(most, time.Since(began))
 	}
-	b.t.Logf("%s: 20 messages, one by one: back after %s at most", b.file, millis(most))
+	b.t.Logf("%s: 20 messages, one by one: back after %s at most", b.title, millis(most))
 	if most > 2*time.Second {
 		b.t.Error("that is not at once")
 	}
@@ -288,7 +288,7 @@ func (b *balanced) checkFaults() {
 	r := v.end()
 
 	b.t.Logf("%s: %s; %d sockets closed, back after p50 %.0f ms, max %.0f ms; tries of clients that failed: %d of verify, %d of %d visitors",
-		b.file, r.Verdict, r.Closed, r.BackP50, r.BackMax, r.DialErrors, refused, visitor.count)
+		b.title, r.Verdict, r.Closed, r.BackP50, r.BackMax, r.DialErrors, refused, visitor.count)
 	for _, e := range r.Events {
 		b.t.Logf("  %-40s %6.1f s: %d closed, %d came back whole, pause p99 %.0f ms, max %.0f ms", e.Name, e.At, e.Closed, e.ResumedWhole, e.PauseP99, e.PauseMax)
 		if (e.Name == "shard killed" || e.Name == "reloaded" || e.Name == "before") && e.Closed > 0 {

@@ -136,7 +136,7 @@ func TestWrong(t *testing.T) {
 		{"haproxy/tcp.cfg", " check-send-proxy", "", "PROXY header too"},
 		{"haproxy/tcp.cfg", "send-proxy-v2-ssl", "send-proxy", "TLS are said"},
 		{"haproxy/tcp.cfg", " on-marked-down shutdown-sessions", "", "dead"},
-		{"haproxy/tcp.cfg", "timeout client 75s", "timeout client 25s", "not longer"},
+		{"haproxy/tcp.cfg", "timeout tunnel 75s", "timeout tunnel 25s", "not longer"},
 		{"haproxy/tcp.cfg", " expose-fd listeners", "", "reload"},
 	} {
 		t.Run(test.file+" "+test.says, func(t *testing.T) {

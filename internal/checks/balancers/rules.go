@@ -62,7 +62,7 @@ var rules = map[string][]rule{
 		wants("the emptiest router is next", `\nbackend routers\n(?:[ \t]+.*\n)*?[ \t]+balance leastconn`),
 		wants("the client's address and TLS are said", `default-server .*\bsend-proxy-v2-ssl\b`),
 		wants("checks have a PROXY header too", `default-server .*\bcheck-send-proxy\b`),
-		longer(`timeout client (\S+)`, `timeout server (\S+)`),
+		longer(`timeout tunnel (\S+)`),
 	}),
 }
 
