@@ -81,7 +81,7 @@ func size(ctx context.Context, o options, out, says io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	l := &lab{settings: settings{rest: 10 * time.Second, watch: 15 * time.Second, busy: 8 * time.Second, shrink: 1, rounds: o.rounds, dir: dir, says: says}}
+	l := &lab{settings: settings{rest: 10 * time.Second, watch: 10 * time.Second, busy: 8 * time.Second, shrink: 1, rounds: o.rounds, dir: dir, says: says}}
 	if o.quick {
 		l.rest, l.watch, l.busy, l.shrink, l.rounds = 200*time.Millisecond, 300*time.Millisecond, 3*time.Second, 100, 1
 	}

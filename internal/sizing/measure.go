@@ -170,21 +170,23 @@ func rests(ctx context.Context, d time.Duration) error {
 // pingEvery is how often a router pings a client that says nothing.
 const pingEvery = 25 * time.Second
 
+// watched reads what the nodes use now, and after the time for which they are watched.
+func (l *lab) watched(ctx context.Context, all nodes) (from, to use, err error) {
+	if from, err = all.use(); err != nil {
+		return from, to, err
+	}
+	if err = rests(ctx, l.watch); err != nil {
+		return from, to, err
+	}
+	to, err = all.use()
+	return from, to, err
+}
+
 // idle measures what conns cost that have talked once: memory, opening, and being there.
 func (l *lab) idle(ctx context.Context, all nodes, t *target, x idle) (figures, error) {
 	rooms := max(1, x.rooms/l.shrink)
 	conns := float64(rooms * x.members)
-	if err := rests(ctx, l.rest); err != nil {
-		return nil, err
-	}
-	empty, err := all.use()
-	if err != nil {
-		return nil, err
-	}
-	if err := rests(ctx, l.watch); err != nil {
-		return nil, err
-	}
-	before, err := all.use()
+	empty, before, err := l.watched(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -208,18 +210,11 @@ func (l *lab) idle(ctx context.Context, all nodes, t *target, x idle) (figures, 
 	if err := rests(ctx, l.rest); err != nil {
 		return nil, err
 	}
-	after, err := all.use()
-	if err != nil {
-		return nil, err
-	}
 	kernelAfter, err := kernelMemory()
 	if err != nil {
 		return nil, err
 	}
-	if err := rests(ctx, l.watch); err != nil {
-		return nil, err
-	}
-	later, err := all.use()
+	after, later, err := l.watched(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -239,7 +234,7 @@ func (l *lab) idle(ctx context.Context, all nodes, t *target, x idle) (figures, 
 
 // keep measures what rooms cost that have been spoken in and left.
 func (l *lab) keep(ctx context.Context, all nodes, t *target, x kept) (figures, error) {
-	if err := rests(ctx, l.rest); err != nil {
+	if err := rests(ctx, l.rest/2); err != nil {
 		return nil, err
 	}
 	before, err := all.use()
@@ -260,44 +255,48 @@ func (l *lab) keep(ctx context.Context, all nodes, t *target, x kept) (figures, 
 	return figures{"copy": float64(after.shards-before.shards) / 2 / float64(rooms)}, nil
 }
 
-// load measures CPU time under load, from the first to the last second of the measured part.
+// load measures CPU time under load, from the first to the last second of the measured part, less what the
+// nodes use when nobody is there.
 func (l *lab) load(ctx context.Context, all nodes, t *target, x busy) (figures, error) {
-	var first, last use
-	var firstDelivered, lastDelivered uint64
-	var looked error
+	empty, before, err := l.watched(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	var marks []mark
 	report, err := loadgen.Run(ctx, loadgen.Config{
 		URLs: []string{t.url("{room}")}, TLS: t.tls, Rooms: x.rooms, Members: x.members, Publishers: x.publishers, Window: x.window,
 		Size: messageSize, Warm: time.Second, For: l.busy,
 		Progress: func(p loadgen.Progress) {
-			if p.Phase != "measuring" {
-				return
+			if u, err := all.use(); err == nil && p.Phase == "measuring" {
+				marks = append(marks, mark{u, time.Now(), p.Delivered})
 			}
-			u, err := all.use()
-			if err != nil {
-				looked = err
-			}
-			if firstDelivered == 0 {
-				first, firstDelivered = u, p.Delivered
-			}
-			last, lastDelivered = u, p.Delivered
 		},
 	})
 	if err != nil {
 		return nil, err
 	}
-	if looked != nil {
-		return nil, looked
+	if report.Failed() || len(marks) < 2 || marks[len(marks)-1].delivered == marks[0].delivered {
+		return nil, fmt.Errorf("%d lost, %d doubled, %d reordered, %d closed, %d delivered, looked at %d times: %s",
+			report.Lost, report.Doubled, report.Reordered, report.Closed, report.Delivered, len(marks), report.FirstError)
 	}
-	if report.Failed() || lastDelivered <= firstDelivered {
-		return nil, fmt.Errorf("%d lost, %d doubled, %d reordered, %d closed, %d delivered in the measured part: %s",
-			report.Lost, report.Doubled, report.Reordered, report.Closed, lastDelivered-firstDelivered, report.FirstError)
-	}
-	deliveries := float64(lastDelivered - firstDelivered)
-	messages := deliveries / float64(x.members)
+	first, last := marks[0], marks[len(marks)-1]
+	deliveries := float64(last.delivered - first.delivered)
+	share := last.at.Sub(first.at).Seconds() / l.watch.Seconds()
+	router := (last.use.routerCPU - first.use.routerCPU).Seconds() - share*(before.routerCPU-empty.routerCPU).Seconds()
+	shards := (last.use.shardsCPU - first.use.shardsCPU).Seconds() - share*(before.shardsCPU-empty.shardsCPU).Seconds()
 	return figures{
-		"delivery": float64((last.routerCPU - first.routerCPU).Microseconds()) / deliveries,
-		"message":  float64((last.shardsCPU - first.shardsCPU).Microseconds()) / messages,
+		"delivery": router * 1e6 / deliveries,
+		"message":  shards * 1e6 / deliveries * float64(x.members),
+		"router":   (before.routerCPU - empty.routerCPU).Seconds() / l.watch.Seconds(),
+		"shard":    (before.shardsCPU - empty.shardsCPU).Seconds() / l.watch.Seconds() / 2,
 	}, nil
+}
+
+// mark is how far a load was at a moment.
+type mark struct {
+	use       use
+	at        time.Time
+	delivered uint64
 }
 
 // programs builds the nodes if there are none.
