@@ -181,23 +181,23 @@ func (k *Keeper) lose(now time.Time, name proto.NodeName, end LinkEnd) {
 
 // gossips reports whether membership takes a node for alive.
 func (k *Keeper) gossips(name proto.NodeName) bool {
-	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.State == Alive && !n.Left })
+	n := k.heardOf(name)
+	return n != nil && n.State == Alive && !n.Left
 }
 
 // greet has membership greet a node that was heard of, though it calls it dead. Both sides of a split do so,
 // and all that they have to say to each other they may have said while nobody heard it: without a greeting
 // they would meet when one of them tries its seeds again, seconds later.
 func (k *Keeper) greet(name proto.NodeName) {
-	for i := range k.nodes {
-		if n := &k.nodes[i]; n.Name == name && n.State == Dead && !n.Left && !slices.Contains(k.greetings, n.Addresses.Gossip) {
-			k.greetings = append(k.greetings, n.Addresses.Gossip)
-		}
+	if n := k.heardOf(name); n != nil && n.State == Dead && !n.Left && !slices.Contains(k.greetings, n.Addresses.Gossip) {
+		k.greetings = append(k.greetings, n.Addresses.Gossip)
 	}
 }
 
 // heardLeft reports whether membership says that the node left for good.
 func (k *Keeper) heardLeft(name proto.NodeName) bool {
-	return slices.ContainsFunc(k.nodes, func(n Node) bool { return n.Name == name && n.Left })
+	n := k.heardOf(name)
+	return n != nil && n.Left
 }
 
 // SetFate is told what a probe found out.

@@ -116,7 +116,7 @@ type Keeper struct {
 	log   *zap.Logger
 	stats *Stats
 
-	nodes []Node // as membership told, without what links and witnesses add
+	nodes []Node // as membership told, without what links and witnesses add; sorted by name
 	view  *View
 	ring  *Ring
 	table *Table // the newest copy, wherever it came from
@@ -306,6 +306,9 @@ func (k *Keeper) Done(now time.Time, number uint64, err error) {
 // SetNodes is told all nodes that membership knows, this one too.
 func (k *Keeper) SetNodes(now time.Time, nodes []Node) {
 	k.lead.due = true
+	// Membership has them in any order; who is in it is asked for each of them, many times a second.
+	nodes = slices.Clone(nodes)
+	slices.SortStableFunc(nodes, func(a, b Node) int { return cmp.Compare(a.Name, b.Name) })
 	k.nodes = nodes
 	for i := range nodes {
 		if nodes[i].Left {
@@ -553,10 +556,15 @@ func (k *Keeper) verdict(now time.Time, name proto.NodeName) plan.Verdict {
 
 // heardDead reports whether membership calls the node dead.
 func (k *Keeper) heardDead(name proto.NodeName) bool {
-	for i := range k.nodes {
-		if k.nodes[i].Name == name {
-			return k.nodes[i].State == Dead
-		}
+	n := k.heardOf(name)
+	return n != nil && n.State == Dead
+}
+
+// heardOf is what membership says of the node, nil for nothing.
+func (k *Keeper) heardOf(name proto.NodeName) *Node {
+	at, ok := slices.BinarySearchFunc(k.nodes, name, func(n Node, name proto.NodeName) int { return cmp.Compare(n.Name, name) })
+	if !ok {
+		return nil
 	}
-	return false
+	return &k.nodes[at]
 }
