@@ -13,7 +13,7 @@ SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures balancers interop metrics browser deploy manifests pods cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures balancers interop metrics browser walkthrough deploy manifests pods cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -76,6 +76,9 @@ metrics: ## rules, their tests, what nodes show and what the dashboard asks; nee
 
 browser: ## the pages in Chromium, every control clicked; SHOTS=DIR keeps pictures
 	cd internal/browser && npm ci --silent && $(GO) test -count 1 -timeout 20m -browser -shots "$(SHOTS)" .
+
+walkthrough: ## what docs/walkthrough.md and the README say, command by command; needs root, iproute2, nginx and prometheus
+	$(GO) test ./internal/e2e -run TestWalkthrough -count 1 -walkthrough -v -timeout 30m
 
 deploy: ## what is under deploy, and the release, by the programs that will read them; CHECK=-require
 	cd internal/checks && $(GO) test -count 1 ./... $(CHECK)
