@@ -227,7 +227,11 @@ func (s *started) dropRights() error {
 			return fmt.Errorf("give away the output: %w", err)
 		}
 	}
-	if s.Files > 0 {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return err
+	}
+	if s.Files > 0 && s.Files < files.Max {
 		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: s.Files, Max: s.Files}); err != nil {
 			return fmt.Errorf("limit of descriptors: %w", err)
 		}

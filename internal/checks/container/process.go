@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -66,7 +67,7 @@ func (s *Spec) start(dir string) (*Process, error) {
 		p.cmd.ExtraFiles = []*os.File{s.Network.file}
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: flags, Pdeathsig: syscall.SIGKILL}
-	if err := p.cmd.Start(); err != nil {
+	if err := fromOneThread(p.cmd.Start); err != nil {
 		return nil, err
 	}
 	go func() {
@@ -74,6 +75,26 @@ func (s *Spec) start(dir string) (*Process, error) {
 		close(p.done)
 	}()
 	return p, nil
+}
+
+// starts is the thread that starts all containers.
+var starts = sync.OnceValue(func() chan<- func() {
+	work := make(chan func())
+	go func() {
+		runtime.LockOSThread()
+		for f := range work {
+			f()
+		}
+	}()
+	return work
+})
+
+// fromOneThread runs f on a thread that stays: a container is killed with the thread that started it, and those
+// of the runtime come and go.
+func fromOneThread(f func() error) error {
+	done := make(chan error, 1)
+	starts() <- func() { done <- f() }
+	return <-done
 }
 
 // Run runs a container to its end, and returns its exit code and what it wrote.

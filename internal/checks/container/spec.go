@@ -20,7 +20,8 @@ type Spec struct {
 
 	// UID and GID are who it runs as, without supplementary groups, capabilities, or a way to get any.
 	UID, GID int
-	// Files is how many descriptors it may have; as many as the test if zero.
+	// Files is how many descriptors it may have, as many as the test if zero, and never more: to give more than
+	// one has is a right that not every root has.
 	Files uint64
 
 	// Network is where it is. If nil, in a network of its own, where there is loopback.
