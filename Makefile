@@ -89,7 +89,7 @@ manifests: ## what deploy/kubernetes and the Helm chart have from elsewhere
 	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestPlain|TestChart' -update
 
 pods: ## the pods of the Helm chart as processes with addresses of their own, updated and lost under verify; needs root and iproute2
-	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestRollout' -pods -v -timeout 30m
+	cd internal/checks && $(GO) test -count 1 ./chart -run 'TestRollout|TestAllLost|TestSixes' -pods -v -timeout 30m
 
 cross: ## other systems must build, and their tests must compile
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...

@@ -25,10 +25,13 @@ func (p *pod) probe() {
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		p.mu.Lock()
+		ended := p.ended
+		p.mu.Unlock()
 		select {
 		case <-p.stop:
 			return
-		case <-p.ended:
+		case <-ended:
 			if p.is(func() bool { return p.leaving }) {
 				return
 			}

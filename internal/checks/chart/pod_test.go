@@ -208,6 +208,9 @@ func (p *pod) start() {
 	ended := make(chan struct{})
 	p.mu.Lock()
 	p.process, p.ended, p.started, p.ready = cmd, ended, false, false
+	if p.leaving { // who ended it did not know of this one
+		cmd.Process.Kill()
+	}
 	p.mu.Unlock()
 	go func() {
 		cmd.Wait()
@@ -240,29 +243,43 @@ func (p *pod) environment() map[string]string {
 // SIGKILL. It returns the exit code and how long it took.
 func (p *pod) terminate() (code int, took time.Duration) {
 	began := time.Now()
-	p.mu.Lock()
-	p.leaving = true
-	p.mu.Unlock()
+	process, ended := p.leave()
 	grace := time.After(time.Duration(*p.spec.TerminationGracePeriodSeconds) * time.Second)
 	if hook := p.spec.Containers[0].Lifecycle; hook != nil {
 		<-time.After(time.Duration(hook.PreStop.Sleep.Seconds) * time.Second)
 	}
-	p.process.Process.Signal(syscall.SIGTERM)
+	process.Process.Signal(syscall.SIGTERM)
 	select {
-	case <-p.ended:
+	case <-ended:
 	case <-grace:
-		p.process.Process.Kill()
-		<-p.ended
+		process.Process.Kill()
+		<-ended
 	}
 	p.remove()
-	return p.process.ProcessState.ExitCode(), time.Since(began)
+	return process.ProcessState.ExitCode(), time.Since(began)
+}
+
+// leave has the container not be started again, and returns it.
+func (p *pod) leave() (*exec.Cmd, chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.leaving = true
+	return p.process, p.ended
+}
+
+// die ends the container, which is started again.
+func (p *pod) die() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.process.Process.Kill()
 }
 
 // vanish ends a pod as a power cut does: its address answers nothing, not even that nobody is there.
 func (p *pod) vanish() {
 	p.sever()
-	p.process.Process.Kill()
-	<-p.ended
+	process, ended := p.leave()
+	process.Process.Kill()
+	<-ended
 	p.remove()
 }
 
