@@ -32,6 +32,7 @@ func TestBroken(t *testing.T) {
 		{"templates/_helpers.tpl", "automountServiceAccountToken: false", "automountServiceAccountToken: true", "token of the service account"},
 		{"templates/_helpers.tpl", "enableServiceLinks: false", "enableServiceLinks: true", "variables of services"},
 		{"templates/_helpers.tpl", "fieldPath: status.podIP", "fieldPath: status.hostIP", "--advertise"},
+		{"templates/_helpers.tpl", "value: /etc/roomring/secrets/admin-token", "value: /etc/roomring/admin-token", "in no volume"},
 		{"templates/_helpers.tpl", "-shard:7401", "-shards:7401", "headless Service"},
 		{"templates/_helpers.tpl", "-shard:7401", "-shard:7400", "shards gossip on"},
 		{"templates/_helpers.tpl", "{ key: ca.crt, path: ca.crt }", "{ key: ca.crt, path: ca.pem }", "in no volume"},

@@ -31,7 +31,7 @@ func TestFlags(t *testing.T) {
 	dir, files := programs(t), t.TempDir()
 	for name, text := range map[string]string{
 		"cluster-key": "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=\n", "api-keys": "0123456789abcdef\n",
-		"tls.crt": "", "tls.key": "", "ca.crt": "",
+		"admin-token": "0123456789abcdef\n", "admin-read-token": "fedcba9876543210\n", "tls.crt": "", "tls.key": "", "ca.crt": "",
 	} {
 		if err := os.WriteFile(filepath.Join(files, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -69,9 +69,7 @@ func (w *workload) takes(programs, files, ip string) error {
 	for _, e := range c.Env {
 		switch {
 		case e.ValueFrom == nil:
-			env[e.Name] = e.Value
-		case e.ValueFrom.SecretKeyRef != nil:
-			env[e.Name] = "0123456789abcdef-" + e.ValueFrom.SecretKeyRef.Key
+			env[e.Name] = local(files, e.Value)
 		case e.ValueFrom.FieldRef.FieldPath == "metadata.name":
 			env[e.Name] = w.name + "-0"
 		case e.ValueFrom.FieldRef.FieldPath == "status.podIP":
@@ -82,10 +80,11 @@ func (w *workload) takes(programs, files, ip string) error {
 	}
 	var args []string
 	for _, arg := range c.Args {
-		if name, value, _ := strings.Cut(arg, "="); strings.HasPrefix(value, "/etc/") {
-			arg = name + "=" + filepath.Join(files, filepath.Base(value))
+		name, value, _ := strings.Cut(arg, "=")
+		if value != "" {
+			name += "="
 		}
-		args = append(args, expand(arg, env))
+		args = append(args, name+expand(local(files, value), env))
 	}
 	cmd := exec.Command(filepath.Join(programs, c.Command[0]), append(args, "--print-config")...)
 	for name, value := range env {
@@ -101,6 +100,14 @@ func (w *workload) takes(programs, files, ip string) error {
 		}
 	}
 	return nil
+}
+
+// local is the stand-in for a file of a Secret.
+func local(files, path string) string {
+	if strings.HasPrefix(path, "/etc/") {
+		return filepath.Join(files, filepath.Base(path))
+	}
+	return path
 }
 
 var reference = regexp.MustCompile(`\$\(([A-Za-z_][A-Za-z0-9_]*)\)`)

@@ -225,8 +225,6 @@ func (p *pod) environment() map[string]string {
 		switch from := e.ValueFrom; {
 		case from == nil:
 			env[e.Name] = expand(e.Value, env)
-		case from.SecretKeyRef != nil:
-			env[e.Name] = string(p.secrets[from.SecretKeyRef.Key])
 		case from.FieldRef.FieldPath == "metadata.name":
 			env[e.Name] = p.name
 		case from.FieldRef.FieldPath == "status.podIP":

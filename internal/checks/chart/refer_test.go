@@ -216,12 +216,16 @@ func (o *objects) checkVolumes(w workload) (wrong []error) {
 			wrong = append(wrong, fmt.Errorf("volume %s is not mounted", name))
 		}
 	}
-	for flag, value := range flags(w.pod) {
+	named := flags(w.pod)
+	for _, e := range w.pod.Spec.Containers[0].Env {
+		named[e.Name] = e.Value
+	}
+	for flag, value := range named {
 		if strings.HasPrefix(value, "/") && !slices.ContainsFunc(slices.Collect(maps.Keys(mounted)), func(volume string) bool {
 			files := holds[volume]
 			return files == nil && value == mounted[volume] || path.Dir(value) == mounted[volume] && slices.Contains(files, path.Base(value))
 		}) {
-			wrong = append(wrong, fmt.Errorf("--%s=%s is in no volume", flag, value))
+			wrong = append(wrong, fmt.Errorf("%s=%s is in no volume", flag, value))
 		}
 	}
 	return wrong
@@ -519,11 +523,6 @@ func (o *objects) checkSecrets() (wrong []error) {
 			for _, item := range v.Secret.Items {
 				wanted(v.Secret.SecretName, item.Key)
 				names[v.Secret.SecretName] = true
-			}
-		}
-		for _, e := range w.pod.Spec.Containers[0].Env {
-			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {
-				wanted(e.ValueFrom.SecretKeyRef.Name, e.ValueFrom.SecretKeyRef.Key)
 			}
 		}
 	}

@@ -42,6 +42,8 @@ func TestSchema(t *testing.T) {
 		{"fullnameOverride: Chat", "'/fullnameOverride'"},
 		// What the schema cannot know, templates say.
 		{"router: {autoscaling: {enabled: true, minReplicas: 5, maxReplicas: 4}}", "maxReplicas is below minReplicas"},
+		{"router: {autoscaling: {enabled: true, connsPerPod: 15000}}", "full at router.maxConns"},
+		{"router: {proxyProtocol: true}", "router.trustedProxies"},
 		{"router: {ingress: {enabled: true}}", "which names do clients connect to?"},
 		{"router: {httpRoute: {enabled: true}}", "which Gateway do clients connect to?"},
 		{"linkTLS: {certManager: {enabled: true}}", "which issuer"},

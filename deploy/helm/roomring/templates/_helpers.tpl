@@ -104,11 +104,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - name: ROOMRING_ZONE
   valueFrom: { fieldRef: { fieldPath: "metadata.labels['{{ . }}']" } }
 {{- end }}
-# From the environment, so that roomring in "kubectl exec" has them, too.
-- name: ROOMRING_ADMIN_TOKEN
-  valueFrom: { secretKeyRef: { name: {{ include "roomring.secretName" . }}, key: admin-token } }
-- name: ROOMRING_ADMIN_READ_TOKEN
-  valueFrom: { secretKeyRef: { name: {{ include "roomring.secretName" . }}, key: admin-read-token } }
+# By the environment and not by flags, so that roomring in "kubectl exec" finds the token, too.
+- name: ROOMRING_ADMIN_TOKEN_FILE
+  value: /etc/roomring/secrets/admin-token
+- name: ROOMRING_ADMIN_READ_TOKEN_FILE
+  value: /etc/roomring/secrets/admin-read-token
 {{- end -}}
 
 {{/* Whether the process is worth keeping, and whether it should be given work. Both need no token. */}}
@@ -136,6 +136,8 @@ livenessProbe:
     defaultMode: 0440
     items:
       - { key: cluster-key, path: cluster-key }
+      - { key: admin-token, path: admin-token }
+      - { key: admin-read-token, path: admin-read-token }
 {{- if include "roomring.linkTLS" . }}
 - name: link
   secret:
