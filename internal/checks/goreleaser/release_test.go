@@ -35,7 +35,7 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%s has another sum", name)
 		}
 	}
-	for _, want := range []string{`^roomring_[^~]*_linux_` + runtime.GOARCH + `\.tar\.gz$`, `\.deb$`, `\.rpm$`,
+	for _, want := range []string{`^roomring_1\.2\.3_linux_` + runtime.GOARCH + `\.tar\.gz$`, `\.deb$`, `\.rpm$`,
 		`^roomring_.*\.cdx\.json$`, `^roomring-router_.*\.cdx\.json$`, `^roomring-shard_.*\.cdx\.json$`} {
 		if find(files, want) == "" {
 			t.Errorf("no %s in %v", want, files)
@@ -51,14 +51,13 @@ func TestRelease(t *testing.T) {
 	}
 }
 
-// release makes one of a clone of what is committed, and returns where its files are. It asks nobody for
-// anything. Of programs that are built at a time, the order in archives would be chance.
+// release makes one, as the workflow does, of a clone with a tag, and returns where its files are. It asks
+// nobody for anything. Of programs that are built at a time, the order in archives would be chance.
 func release(t *testing.T) (dist string) {
 	t.Helper()
 	clone := filepath.Join(t.TempDir(), "clone")
 	run(t, ".", "git", "clone", "--quiet", root, clone)
-	run(t, clone, "git", "tag", "v1.2.3")
-	file := filepath.Join(clone, ".goreleaser.yaml")
+	run(t, clone, "git", "remote", "set-url", "origin", "https://github.com/roomring/roomring.git")
 	text := config(t) // as it is here: it may not be committed yet
 	for old, alone := range map[string]string{"goos: [linux, darwin, windows]": "goos: [linux]", "goarch: [amd64, arm64]": "goarch: [" + runtime.GOARCH + "]"} {
 		if !strings.Contains(text, old) {
@@ -66,10 +65,15 @@ func release(t *testing.T) (dist string) {
 		}
 		text = strings.ReplaceAll(text, old, alone)
 	}
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(clone, ".goreleaser.yaml"), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if said, err := goreleaser(t, clone, "release", "--snapshot", "--clean", "--skip=sign", "--parallelism=1"); err != nil {
+	const when = "2026-11-22T12:00:00Z" // the same commit in every clone
+	t.Setenv("GIT_AUTHOR_DATE", when)
+	t.Setenv("GIT_COMMITTER_DATE", when)
+	run(t, clone, "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "--quiet", "--all", "--message", "For this machine alone")
+	run(t, clone, "git", "tag", "v1.2.3")
+	if said, err := goreleaser(t, clone, "release", "--clean", "--skip=publish,announce,sign", "--parallelism=1"); err != nil {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	return filepath.Join(clone, "dist")
@@ -107,7 +111,7 @@ func find(files map[string]bool, pattern string) string {
 	return ""
 }
 
-var version = regexp.MustCompile(`^(\S+) v1\.2\.4-snapshot\.[0-9a-f]+ \(commit [0-9a-f]{12}, \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ, go\S+, linux/` + runtime.GOARCH + `\)\n$`)
+var version = regexp.MustCompile(`^(\S+) v1\.2\.3 \(commit [0-9a-f]{12}, 2026-11-22T12:00:00Z, go\S+, linux/` + runtime.GOARCH + `\)\n$`)
 
 // stamped checks what programs say of themselves, and that they need nothing of the system.
 func stamped(t *testing.T, dir string) {
