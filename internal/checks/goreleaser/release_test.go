@@ -46,6 +46,7 @@ func TestRelease(t *testing.T) {
 	}
 	t.Run("archive", func(t *testing.T) { archive(t, first, find(files, `\.tar\.gz$`)) })
 	t.Run("deb", func(t *testing.T) { deb(t, first, find(files, `\.deb$`)) })
+	t.Run("installed", func(t *testing.T) { installed(t, filepath.Join(first, find(files, `\.deb$`))) })
 	for _, program := range []string{"roomring", "roomring-router", "roomring-shard"} {
 		t.Run(program, func(t *testing.T) { bill(t, first, find(files, `^`+program+`_.*\.cdx\.json$`), program) })
 	}
@@ -159,6 +160,22 @@ func deb(t *testing.T, dist, name string) {
 	}
 	for _, script := range []string{"postinst", "prerm", "postrm"} {
 		run(t, to, "sh", "-n", "DEBIAN/"+script)
+	}
+}
+
+// installed installs the package on this machine, as it is in a namespace that ends with that.
+func installed(t *testing.T, file string) {
+	if os.Getuid() != 0 {
+		t.Skip("only root installs packages")
+	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("no namespaces here: %v %s", err, out)
+	}
+	for _, program := range []string{"dpkg", "systemd-sysusers", "setpriv"} {
+		run(t, ".", program, "--version")
+	}
+	if said := run(t, ".", "unshare", "--mount", "sh", "testdata/install.sh", file); !strings.HasSuffix(said, "installed, updated and removed\n") {
+		t.Error(said)
 	}
 }
 
