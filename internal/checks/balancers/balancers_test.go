@@ -65,8 +65,8 @@ func TestUnreadable(t *testing.T) {
 		{"nginx/http.conf", "roomring-key.pem", "nobody-key.pem", "No such file"},
 		{"nginx/stream.conf", "proxy_protocol on;", "proxy_protocol v2;", "invalid value"},
 		{"nginx/stream.conf", "proxy_pass routers;", "", "no handler"},
-		{"nginx/stream.conf", "stream {\n", "http {\n", "not allowed here"},
-		{"nginx/stream.conf", "user www-data;", "user nobody-of-that-name;", "getpwnam"},
+		{"nginx/stream.conf", "stream {\n", "events {\n", "duplicate"},
+		{"nginx/stream.conf", "worker_processes auto;", "worker_processes many;", "invalid value"},
 		{"nginx/stream.conf", "fail_timeout=5s;", "fail_timeout=5s", "unexpected"},
 		{"haproxy/http.cfg", "balance leastconn", "balance fewest", "balance"},
 		{"haproxy/http.cfg", "default_backend routers", "default_backend nobody", "nobody"},
@@ -208,8 +208,16 @@ func (c *copied) settle(t *testing.T) []string {
 	write("roomring.pem", cert)
 	write("roomring-key.pem", key)
 	replace("/etc/nginx/tls", c.dir, "/run/nginx.pid", filepath.Join(c.dir, "pid"), "/var/log/nginx", c.dir,
-		"listen 443", "listen 127.0.0.1:25443", "listen [::]:443", "listen 127.0.0.2:25443")
+		"listen 443", "listen 127.0.0.1:25443", "listen [::]:443", "listen 127.0.0.2:25443", "http {\n", "http {\n"+c.temporary())
 	return []string{"-t", "-c", c.path, "-e", "stderr"}
+}
+
+// temporary are directories of nginx that only root may make where they are by default.
+func (c *copied) temporary() (lines string) {
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		lines += fmt.Sprintf("    %s_temp_path %s;\n", kind, filepath.Join(c.dir, kind))
+	}
+	return lines
 }
 
 // standIn is a certificate of nobody and its key.
