@@ -88,6 +88,9 @@ var (
 	prefix = regexp.MustCompile(`^(?:\$|sudo|exec|timeout \S+|[A-Z_]+=\S*)\s+`)
 )
 
+// others are flags of kubectl, helm and docker, which pages may name alone.
+var others = []string{"force", "grace-period", "namespace", "set", "set-file", "ulimit", "values", "wait"}
+
 // Flags, commands and programs that a page names are there: who copies a line gets what it says. What is
 // said of other programs is not judged.
 func TestPagesNameWhatThereIs(t *testing.T) {
@@ -111,7 +114,7 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 				may := flags[called]
 				switch {
 				case strings.HasPrefix(command, "--"), called == name: // no line to copy, but words about one
-					may = every
+					may = append(slices.Clone(every), others...)
 				case called == "":
 					continue // another program's
 				}
@@ -161,12 +164,13 @@ func TestPagesNamePathsThatThereAre(t *testing.T) {
 	for _, line := range regexp.MustCompile(`(?m)^  (/\S*):$`).FindAllStringSubmatch(string(document), -1) {
 		paths[line[1]] = true
 	}
-	in := regexp.MustCompile(`/v1/[A-Za-z0-9_/{}%.-]*|/(?:healthz|readyz|metrics)\b|/debug/pprof/\w*`)
+	// Behind small letters they are another program's: /api/v1/alerts is Prometheus'.
+	in := regexp.MustCompile(`(?:^|[^a-z])(/v1/[A-Za-z0-9_/{}%.-]*|/(?:healthz|readyz|metrics)\b|/debug/pprof/\w*)`)
 	room := regexp.MustCompile(`^/v1/rooms/[^/]+`)
 	found := 0
 	for page, text := range pages(t) {
-		for _, path := range in.FindAllString(text, -1) {
-			path = strings.TrimRight(path, "./")
+		for _, match := range in.FindAllStringSubmatch(text, -1) {
+			path := strings.TrimRight(match[1], "./")
 			if strings.HasPrefix(path, "/debug/pprof") {
 				path = "/debug/pprof/{profile}"
 			}
