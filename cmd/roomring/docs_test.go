@@ -81,11 +81,12 @@ func flagsOf(of reflect.Type) (names []string) {
 }
 
 var (
-	span   = regexp.MustCompile("`[^`\n]+`|(?m)^(?: {4}|\t).+$")
+	span   = regexp.MustCompile("`[^`\n]+`")
+	fence  = regexp.MustCompile("^ *```(\\w*)")
 	option = regexp.MustCompile(`(?:^|[\s=("'\[|])--([a-z][a-z0-9-]*)`)
 	joint  = regexp.MustCompile(`&&|\|\||[;|]|\$\(`)
 	remark = regexp.MustCompile(`(?:^|\s)#\s.*`)
-	prefix = regexp.MustCompile(`^(?:\$|sudo|exec|timeout \S+|[A-Z_]+=\S*)\s+`)
+	prefix = regexp.MustCompile(`^(?:(?:\$|sudo|exec|timeout \S+|[A-Z_]+=\S*)\s+|go run \./cmd/)`)
 )
 
 // others are flags of kubectl, helm and docker, which pages may name alone.
@@ -100,7 +101,7 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 		every = append(every, list...)
 	}
 	for page, text := range pages(t) {
-		for _, code := range span.FindAllString(text, -1) {
+		for _, code := range codes(text) {
 			code = remark.ReplaceAllString(strings.Trim(code, "`"), "")
 			for _, command := range joint.Split(code, -1) {
 				command = strings.TrimSpace(command)
@@ -130,6 +131,23 @@ func TestPagesNameWhatThereIs(t *testing.T) {
 	if found < 200 {
 		t.Errorf("only %d flags found", found)
 	}
+}
+
+// codes are the lines of commands of a page, and what stands between backquotes.
+func codes(text string) (list []string) {
+	fenced, shell := false, false
+	for line := range strings.Lines(text) {
+		mark := fence.FindStringSubmatch(line)
+		switch {
+		case mark != nil:
+			fenced, shell = !fenced, slices.Contains([]string{"", "sh", "bash", "shell", "console"}, mark[1])
+		case fenced && shell, !fenced && (strings.HasPrefix(line, "    ") || strings.HasPrefix(line, "\t")):
+			list = append(list, line)
+		case !fenced:
+			list = append(list, span.FindAllString(line, -1)...)
+		}
+	}
+	return list
 }
 
 // whose says which of our commands a line calls, "" for none, and whether there is one of that name.
