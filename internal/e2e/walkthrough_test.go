@@ -360,6 +360,13 @@ func TestWalkthroughFails(t *testing.T) {
 }
 
 func TestWalkthroughBlocks(t *testing.T) {
+	document, err := os.ReadFile(filepath.Join("..", "..", "docs", "walkthrough.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if list, err := blocks(string(document)); err != nil || len(list) == 0 {
+		t.Errorf("docs/walkthrough.md: %d blocks, %v", len(list), err)
+	}
 	fence := func(kind string, lines ...string) string {
 		return "```" + kind + "\n" + strings.Join(append(lines, "```"), "\n") + "\n"
 	}
@@ -419,13 +426,7 @@ func TestWalkthroughOutput(t *testing.T) {
 // committed reads the blocks of a document as it is in the commit that will be cloned.
 func committed(t *testing.T, name string) []block {
 	t.Helper()
-	cmd := exec.Command("git", "-c", "safe.directory=*", "show", "HEAD:"+name)
-	cmd.Dir = filepath.Join("..", "..")
-	text, err := cmd.Output()
-	if err != nil {
-		t.Fatalf("%s in HEAD: %v", name, err)
-	}
-	list, err := blocks(string(text))
+	list, err := blocks(committedText(t, name))
 	if err != nil || len(list) == 0 {
 		t.Fatalf("%s: %d blocks, %v", name, len(list), err)
 	}
