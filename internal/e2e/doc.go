@@ -10,6 +10,7 @@
 //	go test ./internal/e2e -run TestWatched -figures -v         what it costs to be looked at, 20 times on and off
 //	go test ./internal/e2e -run TestIdle -idle -v               76,000 conns that say nothing
 //	go test ./internal/e2e -run TestBalancer -balancers -v      nginx and HAProxy before routers, as deploy has them; needs both, and root
+//	go test ./internal/e2e -run TestWalkthrough -walkthrough -v  every command of docs/walkthrough.md and the README; needs root and more
 //
 // Tests wait for events, each with a deadline. A process dies with the test binary, however that ends.
 // After all tests, everything that any process logged is searched for the keys and tokens in use.
@@ -20,5 +21,5 @@
 // copies, freeze, publish; stall, command; of what operators see agreement and watched; of the register council (its leader and voters), majority
 // (what is left without one), forget, instance (two clusters that meet), rotation (of keys, by restarts and
 // by signals), stranger and certificate (who is kept out); hardening and idle come last, and balancer, which
-// puts the proxies of balancer_proxy_test.go before routers.
+// puts the proxies of balancer_proxy_test.go before routers. walkthrough and readme type what documents say.
 package e2e
