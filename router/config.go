@@ -62,6 +62,11 @@ type Config struct {
 	// CloseTime bounds the closing handshake. If zero, 2 seconds.
 	CloseTime time.Duration
 
+	// DrainDelay is how long Drain goes on taking clients while health checks are
+	// answered 503 already: a balancer that cannot try a handshake again at another
+	// router must have looked before one is refused here. If zero, not at all.
+	DrainDelay time.Duration
+
 	// DrainTime is over how long Drain closes the conns. If zero, 10 seconds;
 	// if negative, all at once.
 	DrainTime time.Duration

@@ -16,14 +16,18 @@ type drain struct {
 	total int       // how many there were to tell
 }
 
-// Drain accepts no more WebSockets and closes those that are there one by one
-// with 1012, evenly over DrainTime: clients that all came back at once would
-// only move the load. Until then new handshakes, and the health checks of a
-// balancer, are answered 503 draining; then the port is closed. It returns when
+// Drain has health checks answered 503 draining, and once DrainDelay is over,
+// handshakes too. It closes the WebSockets that are there one by one with 1012,
+// evenly over DrainTime: clients that all came back at once would only move the
+// load. Then the port is closed. It returns when
 // the clients are gone, at the latest CloseTime after the last was told, and the
 // owners have what they published, for which it waits a second at most; or with
 // ctx.
 func (r *Router) Drain(ctx context.Context) error {
+	r.leaving.Store(true)
+	if err := pause(ctx, r.cfg.DrainDelay); err != nil {
+		return err
+	}
 	r.draining.Store(true)
 	for _, l := range r.lanes {
 		if err := l.ask(ctx, l.startDrain); err != nil {
@@ -47,6 +51,18 @@ func (r *Router) Drain(ctx context.Context) error {
 		return err
 	}
 	return r.awaitOwners(ctx, every.C)
+}
+
+// pause returns after the time, or with ctx.
+func pause(ctx context.Context, span time.Duration) error {
+	over := time.NewTimer(span)
+	defer over.Stop()
+	select {
+	case <-over.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // wait returns when done says so, or with ctx.

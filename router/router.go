@@ -59,7 +59,8 @@ type Router struct {
 	conns    atomic.Int64 // open sockets of clients, upgraded or not
 	links    atomic.Int64 // links to shards
 	ids      atomic.Uint64
-	draining atomic.Bool
+	leaving  atomic.Bool // a drain has begun: nobody should send clients any more
+	draining atomic.Bool // clients are refused
 
 	addresses  addresses
 	badProxies rate.Sometimes
@@ -194,7 +195,7 @@ func (r *Router) SetTable(rows []Row) {
 // word.
 func (r *Router) Healthy() (ok bool, reason string) {
 	switch {
-	case r.draining.Load():
+	case r.leaving.Load():
 		return false, "draining"
 	case r.links.Load() == 0:
 		return false, "no_links"

@@ -76,6 +76,34 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// A balancer is told first: during DrainDelay health checks are refused, and nobody else.
+func TestDrainDelay(t *testing.T) {
+	inWorld(t, func(t *testing.T, w *world) {
+		w.cluster(1, 1)
+		r2 := w.router("r2", router.Config{DrainDelay: 5 * time.Second, DrainTime: -1})
+		stays := w.join("r2", "room=a")
+		began := time.Now()
+		close(r2.drain)
+		time.Sleep(4900 * time.Millisecond)
+		if status, _ := w.ask("r2", "GET", "/readyz", ""); status != 503 {
+			t.Errorf("/readyz of a router that is about to leave: %d", status)
+		}
+		asks := w.dial("r2")
+		asks.send([]byte("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"))
+		if resp := asks.response(); resp.StatusCode != 503 {
+			t.Errorf("/healthz of a router that is about to leave: %s", resp.Status)
+		}
+		late := w.join("r2", "room=a")
+		late.say("still here")
+		stays.hears("still here")
+		for _, m := range []*member{stays, late} {
+			took(t, "closed", began, m.closed(1012, 10*time.Second), 5*time.Second, 5*time.Second+100*time.Millisecond)
+		}
+		<-r2.ended
+		late.Close()
+	})
+}
+
 // What a client said before it was told to go is published.
 func TestDrainAtOnce(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {

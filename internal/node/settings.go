@@ -39,7 +39,7 @@ func (s settings) ofShard(c *Config, sc *shard.Config) settings {
 func (s settings) ofRouter(rc *router.Config) settings {
 	s["max-message"], s["window"] = size(rc.MaxMessage), size(rc.Window)
 	s["max-conns"], s["max-conns-per-ip"], s["accepts-per-ip"] = number(rc.MaxConns), number(rc.MaxConnsPerIP), number(rc.AcceptsPerIP)
-	s["drain-time"] = span(rc.DrainTime)
+	s["drain-delay"], s["drain-time"] = span(rc.DrainDelay), span(rc.DrainTime)
 	s["allow-origin"] = strings.Join(slices.Sorted(slices.Values(rc.AllowOrigin)), ",")
 	s["trusted-proxies"] = prefixes(rc)
 	s["proxy-protocol"] = flag(rc.ProxyProtocol)

@@ -45,6 +45,7 @@ func (s *source) checkRouter(r *Router) error {
 		func() error { return s.number("max-conns", r.MaxConns, 0, maxDescriptors) },
 		func() error { return s.number("max-conns-per-ip", r.MaxConnsPerIP, 0, maxDescriptors) },
 		func() error { return s.number("accepts-per-ip", r.AcceptsPerIP, 0, 1_000_000) },
+		func() error { return s.span("drain-delay", r.DrainDelay, 0, time.Hour) },
 		func() error { return s.span("drain-time", r.DrainTime, 0, time.Hour) },
 	} {
 		if err := rule(); err != nil {

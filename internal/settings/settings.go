@@ -37,7 +37,8 @@ type Router struct {
 	MaxConnsPerIP int           `name:"max-conns-per-ip" group:"Limits" placeholder:"N" default:"0" help:"Clients at once from one address. 0 = no limit."`
 	AcceptsPerIP  int           `name:"accepts-per-ip" group:"Limits" placeholder:"N" default:"0" help:"New clients per second from one address. 0 = no limit."`
 	Window        Bytes         `name:"window" group:"Limits" placeholder:"SIZE" default:"8MiB" help:"Most that is kept of one room's last 10 s, for clients that fall behind."`
-	DrainTime     time.Duration `name:"drain-time" group:"Limits" placeholder:"TIME" default:"10s" help:"On SIGTERM, clients are closed evenly over this time."`
+	DrainDelay    time.Duration `name:"drain-delay" group:"Limits" placeholder:"TIME" default:"0s" help:"On SIGTERM, clients are taken for so long still while /healthz says 503, so that a balancer has looked."`
+	DrainTime     time.Duration `name:"drain-time" group:"Limits" placeholder:"TIME" default:"10s" help:"Then clients are closed evenly over this time."`
 
 	proxies []netip.Prefix
 	apiKeys []string

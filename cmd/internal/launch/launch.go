@@ -75,7 +75,7 @@ func Common(n *settings.Node, log *zap.Logger) (node.Config, error) {
 func RouterConfig(s *settings.Router) router.Config {
 	config := router.Config{
 		MaxMessage: int(s.MaxMessage), MaxConns: s.MaxConns, MaxConnsPerIP: s.MaxConnsPerIP, AcceptsPerIP: s.AcceptsPerIP,
-		MemoryLimit: int64(s.MemoryLimit), Window: int(s.Window), DrainTime: s.DrainTime,
+		MemoryLimit: int64(s.MemoryLimit), Window: int(s.Window), DrainDelay: s.DrainDelay, DrainTime: s.DrainTime,
 		AllowOrigin: s.AllowOrigin, TrustedProxies: s.Proxies(), ProxyProtocol: s.ProxyProtocol, APIKeys: s.APIKeys(),
 	}
 	if s.DrainTime == 0 {
