@@ -380,7 +380,8 @@ func (w *world) instance() string {
 	return ring.Instance
 }
 
-// checkTraffic has verify send through nginx, while a shard and a router are replaced as in an upgrade.
+// checkTraffic has verify send through nginx, while a shard and a router are replaced as in an upgrade, and the
+// cluster's key is changed.
 func (w *world) checkTraffic() {
 	w.t.Helper()
 	place := container.NewNetwork(w.t)
@@ -401,8 +402,46 @@ func (w *world) checkTraffic() {
 			w.t.Errorf("%s took so long that nobody was there any more", name)
 		}
 	}
+	w.rotateKey()
 	if code := verify.Exit(w.t, patience); code != 0 {
 		w.t.Errorf("verify: code %d\n%s", code, verify.Output())
 	}
 	w.t.Logf("verify through nginx, while shard-2 and router-1 were replaced:\n%s", verify.Output())
+}
+
+// rotateKey changes the cluster's key as README.md says.
+func (w *world) rotateKey() {
+	w.t.Helper()
+	file := filepath.Join(w.volumes, "keys/cluster.key")
+	text, err := os.ReadFile(file)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	code, made := w.spec(w.Services["keys"], "roomring", "key").Run(w.t, patience)
+	if code != 0 {
+		w.t.Fatalf("roomring key: code %d, %s", code, made)
+	}
+	older, newer := strings.TrimSpace(string(text)), strings.TrimSpace(made)
+	step := 0
+	for _, list := range []string{older + "," + newer, newer + "," + older, newer} {
+		next := filepath.Join(w.volumes, "keys/next")
+		if err := errors.Join(os.WriteFile(next, []byte(list+"\n"), 0o600), os.Chown(next, 65532, 65532), os.Rename(next, file)); err != nil {
+			w.t.Fatal(err)
+		}
+		for name := range w.nodes() {
+			w.running[name].Signal(syscall.SIGHUP)
+		}
+		step++
+		for name := range w.nodes() {
+			w.eventually(name+" takes the keys", func() error {
+				if said := strings.Count(w.running[name].Output(), "cluster keys set"); said != step {
+					return fmt.Errorf("it has taken %d of %d", said, step)
+				}
+				return nil
+			})
+		}
+		if _, out := w.spec(w.Services["router-1"], "roomring", "doctor").Run(w.t, patience); !strings.Contains(out, "voters") || strings.Contains(out, "--cluster-key differs") {
+			w.t.Errorf("doctor: %s", out)
+		}
+	}
 }
