@@ -22,7 +22,8 @@ var require = flag.Bool("require", false, "fail where a program is not installed
 // TestRelease makes a release for this machine out of two clones at different places, and looks at what
 // is in it.
 func TestRelease(t *testing.T) {
-	first, second := release(t), release(t)
+	commit := strings.TrimSpace(run(t, root, "git", "rev-parse", "HEAD"))
+	first, second := release(t, commit), release(t, commit)
 	sums := read(t, first, "checksums.txt")
 	if again := read(t, second, "checksums.txt"); sums != again {
 		t.Errorf("the same commit gives other files:\n%s\n%s", sums, again)
@@ -54,10 +55,11 @@ func TestRelease(t *testing.T) {
 
 // release makes one, as the workflow does, of a clone with a tag, and returns where its files are. It asks
 // nobody for anything. Of programs that are built at a time, the order in archives would be chance.
-func release(t *testing.T) (dist string) {
+func release(t *testing.T, commit string) (dist string) {
 	t.Helper()
 	clone := filepath.Join(t.TempDir(), "clone")
 	run(t, ".", "git", "clone", "--quiet", root, clone)
+	run(t, clone, "git", "checkout", "--quiet", "--detach", commit)
 	run(t, clone, "git", "remote", "set-url", "origin", "https://github.com/roomring/roomring.git")
 	text := config(t) // as it is here: it may not be committed yet
 	for old, alone := range map[string]string{"goos: [linux, darwin, windows]": "goos: [linux]", "goarch: [amd64, arm64]": "goarch: [" + runtime.GOARCH + "]"} {

@@ -28,7 +28,7 @@ type updates struct {
 }
 
 // manifest is what each ecosystem looks for.
-var manifest = map[string]string{"gomod": "go.mod", "npm": "package.json", "docker": "Dockerfile", "github-actions": ".github/workflows"}
+var manifest = map[string]string{"gomod": "go.mod", "npm": "package.json", "docker": "Dockerfile", "docker-compose": "compose.yaml", "github-actions": ".github/workflows"}
 
 // watched returns which manifests are looked after, and what is wrong.
 func watched(t *testing.T, text string) (files, wrong []string) {
@@ -80,7 +80,7 @@ func TestUpdates(t *testing.T) {
 			return filepath.SkipDir
 		}
 		name, _ := filepath.Rel(at, path)
-		if base := d.Name(); (base == "go.mod" || base == "package.json" || base == "Dockerfile") && !slices.Contains(files, name) {
+		if base := d.Name(); (base == "go.mod" || base == "package.json" || base == "Dockerfile" || base == "compose.yaml") && !slices.Contains(files, name) {
 			t.Errorf("%s is not looked after", name)
 		}
 		return nil
