@@ -252,11 +252,15 @@ func TestProxyProtocolBeforeTLS(t *testing.T) {
 		}
 
 		// It is the client of the header that is counted.
-		for _, want := range []string{"101 Switching Protocols", "429 Too Many Requests"} {
-			s := tls.Client(d.from("10.9.0.1", proxy1), client)
+		for _, c := range []struct{ ip, header, want string }{
+			{"10.9.0.1", proxy1, "101 Switching Protocols"},
+			{"10.9.0.2", proxy2, "429 Too Many Requests"},
+			{"10.9.0.1", strings.Replace(proxy1, "2.7", "2.8", 1), "101 Switching Protocols"},
+		} {
+			s := tls.Client(d.from(c.ip, c.header), client)
 			io.WriteString(s, rfc6455.Request("/ws?room=a"))
-			if got := d.status(s); got != want {
-				t.Errorf("%q, want %q", got, want)
+			if got := d.status(s); got != c.want {
+				t.Errorf("%.30q from %s: %q, want %q", c.header, c.ip, got, c.want)
 			}
 		}
 	})
