@@ -71,9 +71,18 @@ func (t *target) url(room string) string {
 	return scheme + "://" + t.address + "/ws?room=" + room
 }
 
+// dial opens a conn that leaves nothing behind: the kernel forgets it at once when it is closed, or the next
+// measurement would find the rests of this one.
 func (t *target) dial(ctx context.Context, from net.IP, room string) (*loadgen.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}
 	d := loadgen.Dialer{TLS: t.tls, Mask: [4]byte{0x3d, 0xa1, 0x7c, 0x95},
-		Net: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: from}}).DialContext}
+		Net: func(ctx context.Context, network, address string) (net.Conn, error) {
+			c, err := dialer.DialContext(ctx, network, address)
+			if tcp, ok := c.(*net.TCPConn); ok {
+				err = tcp.SetLinger(0)
+			}
+			return c, err
+		}}
 	return d.Dial(ctx, t.url(room))
 }
 
