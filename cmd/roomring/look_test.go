@@ -551,7 +551,7 @@ func TestRingWaits(t *testing.T) {
 	if _, errs, code := command(t.Context(), "ring", "--wait", "1ms", "--node", refusing(t)); code != process.Failed || !strings.Contains(errs, "nothing answers") {
 		t.Errorf("nobody: code %d, %s", code, errs)
 	}
-	for was, is := range map[string]string{`"leader":"s1"`: `"leader":""`, `"voters":["s1"]`: `"voters":[]`} {
+	for was, is := range map[string]string{`"leader":"s1"`: `"leader":""`, `"voters":["s1"]`: `"voters":["s2","s2"]`} {
 		c := newAnswering(t, map[string][]string{"/v1/ring": {strings.Replace(ringAnswer, was, is, 1)}})
 		if _, errs, code := command(t.Context(), "ring", "--wait", "1ms", "--node", c.address); code != process.Failed || !strings.Contains(errs, "lacks voters") {
 			t.Errorf("%s: code %d, %s", is, code, errs)
