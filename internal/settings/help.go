@@ -51,7 +51,11 @@ func (p helpPage) usage(program string, node *kong.Node) {
 	if len(node.Children) > 0 {
 		line += " COMMAND"
 	}
-	fmt.Fprintf(p.w, "Usage: %s [flags]\n\n%s\n", line, node.Help)
+	line += " [flags]"
+	for _, arg := range node.Positional {
+		line += " " + arg.Summary()
+	}
+	fmt.Fprintf(p.w, "Usage: %s\n\n%s\n", line, node.Help)
 	if len(node.Positional) > 0 {
 		fmt.Fprintf(p.w, "\nArguments\n")
 		var rows [][2]string
