@@ -36,7 +36,7 @@ func TestEverySettingArrives(t *testing.T) {
 	s := load(t, "--id=r1", "--zone=east", "--cluster=c", "--link=127.0.0.1:1", "--gossip=127.0.0.1:2", "--admin=127.0.0.1:3", "--join=a:1",
 		"--advertise=localhost", "--data-dir="+t.TempDir(), "--cluster-key="+settings.NewKey(), "--admin-token=0123456789abcdef", "--admin-read-token=fedcba9876543210",
 		"--max-message=1KiB", "--max-conns=2", "--max-conns-per-ip=3", "--accepts-per-ip=4", "--memory-limit=1GiB", "--window=1MiB",
-		"--drain-time=5s", "--allow-origin=*", "--trusted-proxies=10.0.0.1", "--proxy-protocol", "--api-key=0123456789abcdef")
+		"--drain-time=5s", "--drain-delay=1s", "--allow-origin=*", "--trusted-proxies=10.0.0.1", "--proxy-protocol", "--api-key=0123456789abcdef")
 	common, err := Common(&s.Node, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
