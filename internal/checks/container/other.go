@@ -1,0 +1,6 @@
+//go:build !linux
+
+package container
+
+// Init does nothing: containers are Linux's.
+func Init() {}
