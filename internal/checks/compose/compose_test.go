@@ -127,7 +127,8 @@ func TestBrokenCompose(t *testing.T) {
 		{"compose/compose.yaml", "  mem_limit: 1g\n", "", "memory limit of 0"},
 		{"compose/compose.yaml", "nofile: {soft: 16384, hard: 16384}", "nproc: 100", "left to chance"},
 		{"compose/compose.yaml", "mode=0700,size=64m", "mode=0700", "grows for ever"},
-		{"compose/compose.yaml", "test: [CMD, roomring, health, --ready]", "test: [CMD-SHELL, roomring health --ready]", "not its readiness"},
+		{"compose/compose.yaml", "test: [CMD, roomring, health, --ready]", "test: [CMD, roomring, health]", "not its readiness"},
+		{"compose/compose.yaml", "test: [CMD, wget, -q, -O, /dev/null, \"http://127.0.0.1:9090/-/ready\"]", "test: [CMD-SHELL, exit 0]", "nobody asks"},
 		// What our programs would refuse, or not hear.
 		{"compose/compose.yaml", "--id=shard-1,", "--id=shard-1, --shard,", "unknown flag --shard"},
 		{"compose/compose.yaml", "ROOMRING_AUTH: none", "ROOMRING_AUTH: nobody", "none is the only one"},

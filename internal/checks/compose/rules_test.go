@@ -279,9 +279,11 @@ func (p *project) judgeBounds() error {
 			return fmt.Errorf("%s: memory limit of %d", s.Name, s.MemLimit)
 		case (node || name == nginx || name == traefik) && (s.Ulimits["nofile"] == nil || s.Ulimits["nofile"].Soft < 8192 || s.Ulimits["nofile"].Soft != s.Ulimits["nofile"].Hard):
 			return fmt.Errorf("%s: how many descriptors it has is left to chance", s.Name)
+		case s.HealthCheck == nil || len(s.HealthCheck.Test) < 2 || s.HealthCheck.Test[0] != "CMD":
+			return fmt.Errorf("%s: nobody asks whether it is well, or a shell has to", s.Name)
 		case s.StopGracePeriod == nil:
 			return fmt.Errorf("%s: how long it has to end is left to chance", s.Name)
-		case node && (s.HealthCheck == nil || !slices.Equal(s.HealthCheck.Test, []string{"CMD", "roomring", "health", "--ready"})):
+		case node && !slices.Equal(s.HealthCheck.Test, []string{"CMD", "roomring", "health", "--ready"}):
 			return fmt.Errorf("%s: its health is not its readiness", s.Name)
 		}
 		for _, dir := range s.Tmpfs {

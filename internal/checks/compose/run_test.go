@@ -52,7 +52,7 @@ type world struct {
 // again after all of it was stopped.
 func TestRun(t *testing.T) {
 	container.Need(t)
-	for _, program := range []string{"nginx", "prometheus", "curl"} {
+	for _, program := range []string{"nginx", "prometheus", "curl", "wget"} {
 		checks.Program(t, program)
 	}
 	p, err := load(checks.Copy(t, "deploy"), []string{"SITE=" + site}, plain...)

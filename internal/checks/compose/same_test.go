@@ -3,9 +3,12 @@ package compose
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"sigs.k8s.io/yaml"
 
 	"github.com/roomring/roomring/internal/checks"
 )
@@ -47,5 +50,34 @@ func TestSameNginx(t *testing.T) {
 	}
 	if len(here) < 50 {
 		t.Errorf("only %d lines are compared", len(here))
+	}
+}
+
+// TestSameRelease: a release changes the version in the chart and here.
+func TestSameRelease(t *testing.T) {
+	var chart struct {
+		AppVersion string `json:"appVersion"`
+	}
+	text, err := os.ReadFile(filepath.Join(checks.Root(t), "deploy/helm/roomring/Chart.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := yaml.Unmarshal(text, &chart); err != nil || chart.AppVersion == "" {
+		t.Fatalf("%v: the chart's version is %q", err, chart.AppVersion)
+	}
+	for _, name := range []string{"compose.yaml", "README.md"} {
+		text, err := os.ReadFile(filepath.Join(checks.Root(t), "deploy/compose", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := regexp.MustCompile(`ROOMRING_VERSION(?::-|=)([0-9.]+)`).FindAllStringSubmatch(string(text), -1)
+		for _, version := range found {
+			if version[1] != chart.AppVersion {
+				t.Errorf("%s says %s, and the chart %s", name, version[0], chart.AppVersion)
+			}
+		}
+		if len(found) == 0 {
+			t.Errorf("%s names no version", name)
+		}
 	}
 }
