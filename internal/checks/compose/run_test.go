@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -70,6 +71,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	w.up()
+	w.checkGossip()
 	w.checkWatched()
 	w.checkPages()
 	before := w.instance()
@@ -289,6 +291,20 @@ func (w *world) client() *http.Client {
 	}
 	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DialContext: dial,
 		TLSClientConfig: &tls.Config{RootCAs: authorities}}}
+}
+
+var gossipsAt = regexp.MustCompile(`"gossip":"([0-9.]+):`)
+
+// checkGossip: every node tells the others an address at which they reach it. With one that they do not, it lives on
+// by its links, and is suspected again and again.
+func (w *world) checkGossip() {
+	w.t.Helper()
+	for name := range w.nodes() {
+		want := w.addresses["back"][name].String()
+		if at := gossipsAt.FindStringSubmatch(w.running[name].Output()); at == nil || at[1] != want {
+			w.t.Errorf("%s gossips at %v, and the others reach it at %s", name, at, want)
+		}
+	}
 }
 
 // checkWatched: Prometheus reaches every node with its token, and has the alerts.
