@@ -63,6 +63,7 @@ func TestBroken(t *testing.T) {
 		{"templates/secret.yaml", "  admin-token:", "  token:", "has no admin-token"},
 		{"templates/link-certificate.yaml", "renewBefore:", "renewAfter:", "unknown field"},
 		{"templates/serviceaccount.yaml", "kind: ServiceAccount", "kind: serviceAccount", "nobody expects"},
+		{"templates/NOTES.txt", ".Values.router.autoscaling.minReplicas", ".Values.router.autoscaling.least", "no entry for key"},
 		{"values.yaml", "runAsNonRoot: true", "runAsNonRoot: false", "as root"},
 		{"values.yaml", "drop: [ALL]", "drop: [NET_RAW]", "capabilities"},
 		{"values.yaml", "readOnlyRootFilesystem: true", "readOnlyRootFilesystem: false", "write its image"},

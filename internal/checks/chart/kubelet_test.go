@@ -164,7 +164,7 @@ func (m *machine) answer(message *dnsmessage.Message, services []*core.Service) 
 const spread = 2 * time.Second
 
 // forward is a Service's port: each conn goes to the next endpoint, as they were known a moment ago. It
-// counts conns that an endpoint did not take.
+// counts conns that an endpoint did not take, or turned away.
 type forward struct {
 	m       *machine
 	service *core.Service
@@ -172,7 +172,7 @@ type forward struct {
 	mu    sync.Mutex // guards what is below
 	known []known
 	next  int
-	wrong int // conns that nobody took
+	wrong int // conns that were sent to somebody who takes none
 }
 
 // known is when an address was last seen among the endpoints.
@@ -238,9 +238,7 @@ func (f *forward) serve(client net.Conn) {
 	f.mu.Unlock()
 	pod, err := net.DialTimeout("tcp", to, 3*time.Second)
 	if err != nil {
-		f.mu.Lock()
-		f.wrong++
-		f.mu.Unlock()
+		f.count()
 		return
 	}
 	defer pod.Close()
@@ -248,10 +246,25 @@ func (f *forward) serve(client net.Conn) {
 		io.Copy(pod, client)
 		pod.(*net.TCPConn).CloseWrite()
 	}()
+	answer := make([]byte, len(turnedAway))
+	n, _ := io.ReadFull(pod, answer)
+	if string(answer[:n]) == turnedAway {
+		f.count()
+	}
+	client.Write(answer[:n])
 	io.Copy(client, pod)
 }
 
-// refused is how many conns went to a port that was closed already.
+// turnedAway is what a router that drains answers.
+const turnedAway = "HTTP/1.1 503"
+
+func (f *forward) count() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.wrong++
+}
+
+// refused is how many conns went to a router that took none any more.
 func (f *forward) refused() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -65,7 +65,7 @@ func render(t testing.TB, in install) (map[string]string, error) {
 	if in.objects != nil {
 		return engine.RenderWithClientProvider(chart, values, in.objects)
 	}
-	return engine.Render(chart, values)
+	return engine.Engine{Strict: true}.Render(chart, values) // helm itself takes a value that is not there for nothing
 }
 
 func or(text, otherwise string) string {

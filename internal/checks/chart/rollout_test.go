@@ -295,7 +295,7 @@ func TestRollout(t *testing.T) {
 	r.updateShards(j)
 	r.updateRouters(j)
 	if n := r.clients.refused(); n > 0 {
-		t.Errorf("%d conns were sent to a port that was closed", n)
+		t.Errorf("%d conns were sent to a router that takes none any more", n)
 	}
 
 	j.event("scaled to five shards")
