@@ -139,7 +139,7 @@ func TestBrokenConfig(t *testing.T) {
 func TestUncommented(t *testing.T) {
 	for role, lines := range map[string][]string{
 		"shard":  {"zone"},
-		"router": {"zone", "trusted-proxies", "allow-origin", "tls-cert", "tls-key"},
+		"router": {"zone", "trusted-proxies", "proxy-protocol", "drain-delay", "allow-origin", "tls-cert", "tls-key"},
 	} {
 		file := filepath.Join(checks.Copy(t, dir), role+".yaml")
 		for _, key := range lines {
@@ -150,7 +150,7 @@ func TestUncommented(t *testing.T) {
 			t.Errorf("%s: %v", role, err)
 		}
 		for _, key := range lines {
-			if value := config[key]; value == nil || value == "" {
+			if value := config[key]; value == nil || value == "" || value == false || value == "0s" {
 				t.Errorf("%s: %s is %v", role, key, value)
 			}
 		}
