@@ -161,7 +161,10 @@ func (b *balanced) checkOrigins() {
 		plain = http.StatusSwitchingProtocols
 	}
 	for origin, want := range map[string]int{"https://" + b.address: 101, "http://" + b.address: plain, "https://evil.example": 403, "null": 403} {
-		page := http.Header{"Origin": {origin}, "X-Forwarded-Proto": {"http"}} // which it makes up
+		page := http.Header{"Origin": {origin}}
+		if b.http { // where only bytes are passed on, routers believe this, which no page can write
+			page.Set("X-Forwarded-Proto", "http")
+		}
 		conn, err := b.from("127.0.0.5", page, query("origins"))
 		if got := status(err); got != want {
 			b.t.Errorf("%s: a page of %s: %d, %v, want %d", b.title, origin, got, err, want)
@@ -307,8 +310,30 @@ func (b *balanced) checkFaults() {
 	if !r.Held || r.Away > 0 || refused > 0 || b.away == nil && r.DialErrors > 0 {
 		b.t.Errorf("%v; %d not back; visitors that were refused: %v; %s", r.Broken, r.Away, visitor.why, r.FirstError)
 	}
+	b.checkLogs()
 	if b.away == nil && r.BackMax > 5000 {
 		b.t.Errorf("the last client was back after %.0f ms", r.BackMax)
+	}
+}
+
+// checkLogs looks for what clients say in confidence.
+func (b *balanced) checkLogs() {
+	b.t.Helper()
+	text := b.balancer.log.String() + b.balancer.out.String()
+	for _, name := range []string{"error.log", "access.log"} {
+		file, err := os.ReadFile(filepath.Join(b.dir, name))
+		if err != nil && !os.IsNotExist(err) {
+			b.t.Fatal(err)
+		}
+		text += string(file)
+	}
+	for _, word := range []string{clientToken, b.key} {
+		if strings.Contains(text, word) {
+			b.t.Errorf("%s logs %.4s…", b.title, word)
+		}
+	}
+	if !strings.Contains(text, "127.0.0.9") {
+		b.t.Errorf("%s does not log who came", b.title)
 	}
 }
 

@@ -110,6 +110,7 @@ func TestWrong(t *testing.T) {
 		{"nginx/http.conf", "proxy_next_upstream error timeout;", "proxy_next_upstream error timeout non_idempotent;", "twice"},
 		{"nginx/http.conf", "max_fails=0;", "max_fails=1;", "door"},
 		{"nginx/http.conf", "$request_method $uri", "$request ", "token"},
+		{"nginx/http.conf", "error.log crit;", "error.log;", "tokens"},
 		{"nginx/http.conf", "return 404;", "proxy_pass http://routers;", "everything"},
 		{"nginx/http.conf", "10.0.0.6:8000", "10.0.0.6:8001", "admin"},
 		{"nginx/http.conf", "listen 443 ssl", "listen 443 ssl http2", "HTTP/2"},

@@ -34,6 +34,7 @@ var rules = map[string][]rule{
 		wants("nothing is held back", `proxy_buffering off;`),
 		never("a message is published twice", `non_idempotent`),
 		never("a room's 503 closes the door to all", `max_fails=[1-9]`),
+		wants("no requests in the log of errors, which has tokens", `error_log \S+ crit;`),
 		never("a token is logged", `\$request |\$request_uri|\$args|\$query_string`),
 		never("everything is passed on", `location / \{[^}]*proxy_pass`),
 		longer(`proxy_read_timeout (\S+);\s+proxy_send_timeout`, `proxy_send_timeout (\S+);`),
