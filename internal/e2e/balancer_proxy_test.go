@@ -10,7 +10,6 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"io"
 	"math/big"
 	"net"
 	"os"
@@ -47,7 +46,7 @@ var balancings = []*balancing{
 		waits: []substitution{{"proxy_timeout 75s", "proxy_timeout %ds"}}},
 	{title: "haproxy http", file: "haproxy/http.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindHTTP, adapt: adaptHAProxy, http: true,
 		waits: []substitution{{"timeout tunnel 75s", "timeout tunnel %ds"}}},
-	{title: "haproxy tcp", file: "haproxy/tcp.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindTCP, adapt: adaptHAProxy, away: (*balancer).setState,
+	{title: "haproxy tcp", file: "haproxy/tcp.cfg", run: runHAProxy, again: syscall.SIGUSR2, flags: behindHAProxyTCP, adapt: adaptHAProxy,
 		waits: []substitution{{"timeout tunnel 75s", "timeout tunnel %ds"}}},
 	{title: "nginx stream, TLS at routers", file: "nginx/stream.conf", run: runNginx, again: syscall.SIGHUP, flags: behindPlain, adapt: adaptPlain, away: (*balancer).markDown,
 		waits: []substitution{{"proxy_timeout 75s", "proxy_timeout %ds"}}},
@@ -60,6 +59,9 @@ func behindHTTP(*balancer) []string { return []string{"--trusted-proxies", "127.
 func behindTCP(*balancer) []string {
 	return []string{"--trusted-proxies", "127.0.0.1/32", "--proxy-protocol"}
 }
+
+// behindHAProxyTCP: HAProxy must have asked how a router is before that refuses anybody.
+func behindHAProxyTCP(b *balancer) []string { return append(behindTCP(b), "--drain-delay", "2s") }
 
 // behindNginxStream: that header says nothing of TLS, so what pages may connect has to be said.
 func behindNginxStream(b *balancer) []string {
@@ -305,30 +307,4 @@ func (b *balancer) markDown(router int, away bool) {
 		b.substitute(substitution{down, up})
 	}
 	b.reload()
-}
-
-// setState tells HAProxy, at its socket, that a router gets no new clients, or does again.
-func (b *balancer) setState(router int, away bool) {
-	b.t.Helper()
-	state := map[bool]string{true: "drain", false: "ready"}[away]
-	b.admin(fmt.Sprintf("set server routers/r%d state %s", router+1, state))
-}
-
-// admin says a line at HAProxy's socket.
-func (b *balancer) admin(line string) string {
-	b.t.Helper()
-	conn, err := net.Dial("unix", filepath.Join(b.dir, "admin.sock"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(patience))
-	if _, err := fmt.Fprintln(conn, line); err != nil {
-		b.t.Fatal(err)
-	}
-	answer, err := io.ReadAll(conn)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return string(answer)
 }

@@ -274,7 +274,7 @@ func (b *balanced) checkFaults() {
 	visitor.period("back")
 	v.event("back")
 	b.pass(3 * time.Second)
-	if b.away != nil {
+	if !b.http {
 		visitor.stop() // whose handshake dies with a router is told so, where nobody tries it again
 	}
 	v.event("router killed")
@@ -307,7 +307,7 @@ func (b *balanced) checkFaults() {
 			b.t.Errorf("%d sockets closed with %d %q", c.Count, c.Code, c.Reason)
 		}
 	}
-	if !r.Held || r.Away > 0 || refused > 0 || b.away == nil && r.DialErrors > 0 {
+	if !r.Held || r.Away > 0 || refused > 0 || b.http && r.DialErrors > 0 {
 		b.t.Errorf("%v; %d not back; visitors that were refused: %v; %s", r.Broken, r.Away, visitor.why, r.FirstError)
 	}
 	b.checkLogs()
