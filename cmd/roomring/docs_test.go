@@ -90,7 +90,7 @@ var (
 )
 
 // others are flags of kubectl, helm and docker, which pages may name alone.
-var others = []string{"build-arg", "force", "grace-period", "namespace", "set", "set-file", "ulimit", "values", "wait"}
+var others = []string{"build-arg", "force", "grace-period", "namespace", "platform", "set", "set-file", "stop-timeout", "ulimit", "values", "wait"}
 
 // Flags, commands and programs that a page names are there: who copies a line gets what it says. What is
 // said of other programs is not judged.
