@@ -90,7 +90,10 @@ var (
 )
 
 // others are flags of kubectl, helm and docker, which pages may name alone.
-var others = []string{"build-arg", "force", "grace-period", "namespace", "platform", "set", "set-file", "stop-timeout", "ulimit", "values", "wait"}
+var others = []string{
+	"build-arg", "cap-drop", "cpus", "memory", "network", "platform", "publish", "read-only", "stop-timeout", "ulimit", "user", "volume", // docker
+	"atomic", "dry-run", "force", "grace-period", "namespace", "replicas", "set", "set-file", "timeout", "values", // helm, kubectl
+}
 
 // Flags, commands and programs that a page names are there: who copies a line gets what it says. What is
 // said of other programs is not judged.
