@@ -13,7 +13,7 @@ SIZING ?=
 RUNS ?= 10
 SHOTS ?=
 
-.PHONY: build test race lint fuzz sim council chaos guarantees soak compare sizing hardening figures balancers interop metrics browser walkthrough deploy manifests pods cross bench ci
+.PHONY: build test race lint fuzz sim council chaos guarantees soak compare scale sizing hardening figures balancers interop metrics browser walkthrough deploy manifests pods cross bench ci
 
 build: ## the three programs, into bin/
 	$(GO) build -o bin/ ./cmd/...
@@ -56,6 +56,12 @@ compare: ## what a delivery costs, next to a bare loop, nginx and HAProxy; a qua
 
 sizing: ## what conns and rooms cost: tables of docs/operating.md; a quarter of an hour, SIZING=-quick a minute
 	$(GO) run ./internal/sizing $(SIZING)
+
+scale: ## the tables of docs/scale.md, and what this machine takes for what large clusters have to do; minutes
+	$(GO) run ./internal/scale
+	$(GO) run ./internal/scale -measure
+	$(GO) test ./link -run '^$$' -bench Memory -benchtime 3x
+	$(GO) test ./internal/node -run TestCrowds -count 1 -crowds -v -timeout 20m
 
 hardening: ## rows of the hardening table that take time; prints figures
 	$(GO) test ./internal/e2e -run TestHardening -count 1 -hardening -v -timeout 20m

@@ -49,6 +49,7 @@ var allowed = map[string][]string{
 	"internal/soak":         {},
 	"internal/compare":      {},
 	"internal/sizing":       {"internal/loadgen"},
+	"internal/scale":        {"proto", "admin", "cluster", "cluster/plan", "link"},
 	"internal/doctor":       {"admin", "cluster"},
 	"internal/sbom":         {},
 
