@@ -66,7 +66,7 @@ func printRoom(w io.Writer, room *admin.RoomDocument) error {
 	line("owner", "%s", dash(string(room.Owner)))
 	line("position", "%s.%d", dash(room.Epoch), room.Offset)
 	if room.Kept > 0 {
-		line("kept", "%d messages from offset %d, %d bytes", room.Kept, room.First, room.Bytes)
+		line("kept", "%s from offset %d, %s", plural(int(room.Kept), "message"), room.First, plural(int(room.Bytes), "byte"))
 	} else {
 		line("kept", "nothing")
 	}
