@@ -252,7 +252,7 @@ func (s *session) follow(t *testing.T, name string, list []block) {
 	for _, b := range list {
 		began := time.Now()
 		output, err := s.run(b)
-		t.Logf("%s:%d: %.1f s", name, b.line, time.Since(began).Seconds())
+		t.Logf("%s:%d: %.1f s\n%s", name, b.line, time.Since(began).Seconds(), output)
 		if err != nil {
 			t.Errorf("%s:%d: %v\n--- commands\n%s--- output\n%s--- expected\n%s", name, b.line, err, b.shell, output, strings.Join(b.want, "\n"))
 		}
