@@ -95,6 +95,8 @@ func unseen(want []string, output string) string {
 		return ""
 	case furthest == len(want):
 		return "(the end)"
+	case strings.TrimSpace(want[furthest]) == "":
+		return "(an empty line)"
 	}
 	return want[furthest]
 }
@@ -402,6 +404,8 @@ func TestWalkthroughOutput(t *testing.T) {
 		{"a\nb", "a", "b"},
 		{"a", "a\nb", "(the end)"},
 		{"a", "", "a"},
+		{"a\n\nb", "a\n\nb", ""},
+		{"a\n\nb", "a\nb", "(an empty line)"},
 		{"…", "", ""},
 		{"…", "a\nb", ""},
 		{"a\n…\nd", "a\nb\nc\nd", ""},
