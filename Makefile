@@ -9,6 +9,7 @@ SEEDS ?= 1000
 CHAOS ?=
 SOAK ?= -for 1h
 COMPARE ?=
+BALANCERS ?= TestBalancer
 SIZING ?=
 RUNS ?= 10
 SHOTS ?=
@@ -72,7 +73,7 @@ figures: ## faults of shards and of the register, as often as the promises say; 
 	$(GO) test ./cluster/register -run '^$$' -bench . -benchtime 20x
 
 balancers: ## nginx and HAProxy before routers, with the files of deploy; needs both, and root
-	$(GO) test ./internal/e2e -run TestBalancer -count 1 -balancers -v -timeout 20m
+	$(GO) test ./internal/e2e -run '$(BALANCERS)' -count 1 -balancers -v -timeout 20m
 
 interop: ## WebSocket clients that nobody here wrote
 	cd internal/interop && npm ci --silent && $(GO) test -count 1 ./...
