@@ -239,10 +239,10 @@ func (d *desk) placed(offset int) string {
 	return fmt.Sprintf(`200 {"epoch":"%s","offset":%d}`, d.epoch, offset)
 }
 
-// idle wants everything given back.
+// idle wants everything given back, at the latest when a client that takes no answer has had its time.
 func (d *desk) idle() {
 	d.t.Helper()
-	time.Sleep(time.Second)
+	time.Sleep(d.r.cfg.CloseTime + time.Second)
 	for _, l := range d.r.lanes {
 		l.ask(d.t.Context(), func() {
 			if l.bodies != 0 || len(l.posts) != 0 || len(l.conns) != 0 {
