@@ -13,8 +13,9 @@ import (
 func (l *lane) accept(s poll.Socket) {
 	r := l.router
 	l.counters.Accepted++
-	if int(r.conns.Load()) >= r.cfg.MaxConns+reserve()/2 {
-		// There are no descriptors to wait for what it asks for.
+	if int(r.conns.Load()) >= r.cfg.MaxConns+reserve()/4 {
+		// There are no descriptors to wait for what it asks for. Most of the reserve is for others: a small
+		// router with few links has more than thirty descriptors of its own.
 		l.refused(websocket.ErrFull.Code)
 		s.CloseWith(websocket.AppendError(nil, websocket.ErrFull))
 		return

@@ -167,6 +167,9 @@ func (f *flood) talk() error {
 			continue
 		}
 		heard := make([]byte, len("\x81\x05hello"))
+		if err := c.skipPings(); err != nil {
+			return err
+		}
 		if _, err := io.ReadFull(c.r, heard); err != nil {
 			return err
 		}
@@ -175,6 +178,17 @@ func (f *flood) talk() error {
 		}
 	}
 	return nil
+}
+
+// skipPings reads the pings that are next: on a busy machine a conn may be old enough for one.
+func (c *floodConn) skipPings() error {
+	for {
+		next, err := c.r.Peek(2)
+		if err != nil || string(next) != "\x89\x00" {
+			return err
+		}
+		c.r.Discard(len(next))
+	}
 }
 
 func (f *flood) close() {
